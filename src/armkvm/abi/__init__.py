@@ -1,0 +1,1 @@
+"""The numbers of Linux's KVM/arm64 userspace ABI. No behaviour."""

@@ -1,0 +1,1 @@
+"""Facts of the Arm architecture. Knows nothing of Linux."""

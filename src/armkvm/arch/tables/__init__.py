@@ -1,0 +1,1 @@
+"""Rows of architectural facts. Each table says where it comes from."""

@@ -1,0 +1,133 @@
+"""Values that cross layers: registers with their contents, a host's facts, a vCPU's phase, exits.
+
+All of them are frozen and refuse nonsense when built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from armkvm.abi.regid import RegId
+from armkvm.abi.vcpu_features import VcpuFeature
+from armkvm.arch.vectors import VectorLengths
+
+
+class Phase(Enum):
+    """Where a vCPU is in its life. The VM's first run is a separate fact, see `model.lifecycle`."""
+
+    CREATED = "not initialised"
+    CONFIGURED = "initialised, vector lengths not finalized"
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class RegValue:
+    """A register's contents: exactly as many bytes as its id says, in memory order."""
+
+    reg: RegId
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.data) != self.reg.size:
+            raise ValueError(f"{self.reg!r} holds {self.reg.size} bytes, not {len(self.data)}")
+
+    @property
+    def number(self) -> int:
+        return int.from_bytes(self.data, "little")
+
+
+class RegisterSet(Mapping[RegId, bytes]):
+    """Registers with their contents, in the order they were listed; each at most once."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: Iterable[tuple[RegId, bytes]]) -> None:
+        values: dict[RegId, bytes] = {}
+        for reg, data in pairs:
+            if reg in values:
+                raise ValueError(f"{reg!r} appears twice")
+            if len(data) != reg.size:
+                raise ValueError(f"{reg!r} holds {reg.size} bytes, not {len(data)}")
+            values[reg] = data
+        self._values = values
+
+    def __getitem__(self, reg: RegId) -> bytes:
+        return self._values[reg]
+
+    def __iter__(self) -> Iterator[RegId]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<RegisterSet of {len(self)} registers>"
+
+
+@dataclass(frozen=True, slots=True)
+class CpuVectors:
+    """The vector lengths of one physical CPU."""
+
+    sve: VectorLengths = VectorLengths()
+    sme: VectorLengths = VectorLengths()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What is known of a host: the CPU's and the kernel's side, as userspace can see it.
+
+    `values` holds register values after KVM_ARM_VCPU_INIT with every feature the host has, by
+    variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2.
+    """
+
+    name: str
+    cpu: str
+    kernel: str
+    profile: str
+    caps: Mapping[int, int]
+    vm_caps: Mapping[int, int] = field(default_factory=dict)
+    features: frozenset[VcpuFeature]
+    preferred_target: int
+    ipa_bits: int
+    device_types: frozenset[int]
+    cpus: tuple[CpuVectors, ...]
+    values: Mapping[str, Mapping[RegId, int]]
+    cpu_flags: frozenset[str] = frozenset()
+    writable_masks: Mapping[RegId, int] | None = None
+    vgic: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.cpus:
+            raise ValueError("a host has at least one CPU")
+        if "plain" not in self.values:
+            raise ValueError("a host's facts need register values of a plain vCPU")
+
+
+@dataclass(frozen=True, slots=True)
+class Mmio:
+    """KVM_EXIT_MMIO: the guest touched an address without memory."""
+
+    address: int
+    data: bytes
+    is_write: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SystemEvent:
+    """KVM_EXIT_SYSTEM_EVENT: 1 shutdown, 2 reset, 3 crash, 4 wakeup, 5 suspend."""
+
+    type: int
+    data: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it."""
+
+    reason: int
+    mmio: Mmio | None = None
+    system_event: SystemEvent | None = None
+    payload: bytes = b""
