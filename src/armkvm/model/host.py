@@ -1,0 +1,119 @@
+"""A host's facts seen through a kernel: what this KVM offers its VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from armkvm.abi.regid import RegId
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.idfields import field, fields_of
+from armkvm.arch.sysregs import sysreg
+from armkvm.arch.vectors import VectorLengths, virtualisable
+from armkvm.catalog import id_of
+from armkvm.model.profile import KernelProfile
+from armkvm.state import HostFacts
+
+# Fields that show a feature of the vCPU, and are 0 when it was not asked for. A register without
+# fields named is hidden whole.
+SHOWN_BY: Mapping[F, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    F.SVE: (("ID_AA64PFR0_EL1", ("SVE",)),),
+    F.PMU_V3: (("ID_AA64DFR0_EL1", ("PMUVer",)), ("ID_DFR0_EL1", ("PerfMon",))),
+    F.PTRAUTH_ADDRESS: (("ID_AA64ISAR1_EL1", ("APA", "API")), ("ID_AA64ISAR2_EL1", ("APA3",))),
+    F.PTRAUTH_GENERIC: (("ID_AA64ISAR1_EL1", ("GPA", "GPI")), ("ID_AA64ISAR2_EL1", ("GPA3",))),
+    F.SME: (("ID_AA64PFR1_EL1", ("SME",)), ("ID_AA64SMFR0_EL1", ())),
+}
+ZFR0 = id_of(sysreg("ID_AA64ZFR0_EL1"))
+PFR1 = id_of(sysreg("ID_AA64PFR1_EL1"))
+PFR1_MTE = field("ID_AA64PFR1_EL1", "MTE")
+
+
+def _hidden_masks() -> dict[F, dict[RegId, int]]:
+    masks: dict[F, dict[RegId, int]] = {}
+    for feature, registers in SHOWN_BY.items():
+        for name, names in registers:
+            reg = sysreg(name)
+            chosen = [field(name, n) for n in names] if names else fields_of(reg)
+            masks.setdefault(feature, {})[id_of(reg)] = sum(f.mask for f in chosen)
+    return masks
+
+
+HIDDEN_MASKS = _hidden_masks()
+
+
+class Platform:
+    """What a host offers under a kernel profile. Immutable once built."""
+
+    def __init__(self, facts: HostFacts, profile: KernelProfile) -> None:
+        self.facts = facts
+        self.profile = profile
+        self._limits: dict[tuple[frozenset[F], bool], dict[RegId, int]] = {}
+
+    @cached_property
+    def sve(self) -> VectorLengths:
+        """Lengths every SVE vCPU can be given; empty without SVE."""
+        if F.SVE not in self.facts.features:
+            return VectorLengths()
+        return virtualisable((cpu.sve for cpu in self.facts.cpus), required=1)
+
+    @cached_property
+    def sme(self) -> VectorLengths:
+        """Lengths every SME vCPU can be given; may be empty although the CPUs have SME."""
+        if F.SME not in self.facts.features:
+            return VectorLengths()
+        return virtualisable(cpu.sme for cpu in self.facts.cpus)
+
+    def offers(self, feature: F) -> bool:
+        """Whether KVM_ARM_VCPU_INIT accepts a feature on this host."""
+        if feature is F.SVE:
+            return bool(self.sve)
+        if feature is F.SME:
+            return bool(self.sme)
+        return feature in self.facts.features
+
+    def value(self, reg: RegId, default: int = 0) -> int:
+        """The host's own value of a register, as a plain vCPU sees it."""
+        return self.facts.values["plain"].get(reg, default)
+
+    @cached_property
+    def has_aarch32_el0(self) -> bool:
+        """Whether guests can use AArch32 at EL0 on every CPU."""
+        pfr0 = self.value(id_of(sysreg("ID_AA64PFR0_EL1")))
+        return field("ID_AA64PFR0_EL1", "EL0").extract(pfr0) == 2
+
+    def limits(self, features: frozenset[F], mte: bool) -> dict[RegId, int]:
+        """The feature ID registers of a VM with these features: initial values and write limits.
+
+        What the host shows with every feature on, less the fields of the features left out.
+        """
+        key = (features, mte)
+        if key not in self._limits:
+            self._limits[key] = self._compute_limits(features, mte)
+        return self._limits[key]
+
+    def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[RegId, int]:
+        limits = {reg: v for reg, v in self._variant(features).items() if is_feature_id(reg)}
+        for feature, masks in HIDDEN_MASKS.items():
+            if feature in features:
+                continue
+            for reg, mask in masks.items():
+                if reg in limits:
+                    limits[reg] &= ~mask
+        if not features & {F.SVE, F.SME} and ZFR0 in limits:
+            limits[ZFR0] = 0
+        if mte and PFR1 in limits:
+            limits[PFR1] = PFR1_MTE.insert(limits[PFR1], 3 if "mte3" in self.facts.cpu_flags else 2)
+        return limits
+
+    def _variant(self, features: frozenset[F]) -> Mapping[RegId, int]:
+        values = self.facts.values
+        if F.HAS_EL2 in features:
+            name = "el2_e2h0" if F.HAS_EL2_E2H0 in features else "el2"
+            return values.get(name, values["plain"])
+        return values["plain"]
+
+
+def is_feature_id(reg: RegId) -> bool:
+    """Whether an id is in the space of feature ID registers: op0 3, CRn 0, CRm 0..7."""
+    enc = reg.encoding
+    return enc is not None and enc.op0 == 3 and enc.crn == 0 and enc.crm < 8 and enc.op1 in (0, 1, 3)

@@ -1,0 +1,121 @@
+"""Calls on the system and on a VM: creation, capabilities, masks.
+
+Source: Linux arch/arm64/kvm/arm.c, virt/kvm/kvm_main.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from armkvm.abi.caps import Cap
+from armkvm.abi.regid import RegId
+from armkvm.arch.encoding import SysReg
+from armkvm.model import rules
+from armkvm.model.host import Platform
+from armkvm.model.outcome import Refused
+from armkvm.model.profile import EAGER_SPLIT, PHYSICAL_TIMER_IDS, WRITABLE_ID_REGISTERS
+from armkvm.model.tables.writable import reported_masks
+from armkvm.model.vcpu import Vcpu
+from armkvm.model.vm import DEFAULT_IPA_BITS, Vm
+
+_IPA_MASK, _IPA_LEAST = 0xFF, 32
+
+
+def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
+    """KVM_CREATE_VM: the type is an IPA size, 0 meaning 40 bits."""
+    size = machine_type & _IPA_MASK
+    limit = platform.facts.ipa_bits
+    if machine_type & ~_IPA_MASK:
+        return Refused(rules.BAD_MACHINE_TYPE, f"bits {machine_type & ~_IPA_MASK:#x} are not known")
+    if (size or DEFAULT_IPA_BITS) > limit or 0 < size < _IPA_LEAST:
+        return Refused(rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}")
+    return Vm(platform, machine_type)
+
+
+def create_vcpu(vm: Vm, vcpu_id: int) -> Vcpu | Refused:
+    """KVM_CREATE_VCPU."""
+    most = vm.platform.facts.caps.get(Cap.MAX_VCPU_ID, 512)
+    if not 0 <= vcpu_id < most:
+        return Refused(rules.VCPU_ID_TOO_LARGE, f"id {vcpu_id}, the limit is {most}")
+    if vcpu_id in vm.vcpus:
+        return Refused(rules.VCPU_EXISTS, f"id {vcpu_id}")
+    vm.vcpus[vcpu_id] = Vcpu(vm, vcpu_id)
+    return vm.vcpus[vcpu_id]
+
+
+def check_extension(platform: Platform, cap: int, on_vm: bool) -> int:
+    """KVM_CHECK_EXTENSION; negative is an errno, as a few capabilities refuse on /dev/kvm."""
+    facts = platform.facts
+    if on_vm and cap in facts.vm_caps:
+        return facts.vm_caps[cap]
+    return facts.caps.get(cap, 0)
+
+
+# -- KVM_ENABLE_CAP ----------------------------------------------------------------------------
+
+Arguments = tuple[int, ...]
+
+
+def _offered(cap: Cap) -> Callable[[Vm], bool]:
+    return lambda vm: check_extension(vm.platform, cap, on_vm=True) > 0
+
+
+def _block_size(vm: Vm, args: Arguments) -> bool:
+    sizes = vm.platform.facts.caps.get(Cap.ARM_SUPPORTED_BLOCK_SIZES, 0)
+    return not args or args[0] == 0 or (args[0].bit_count() == 1 and bool(args[0] & sizes))
+
+
+def _any_arguments(vm: Vm, args: Arguments) -> bool:
+    return True
+
+
+# capability -> (whether this KVM can enable it, whether the arguments will do, only before vCPUs)
+_ENABLE: dict[Cap, tuple[Callable[[Vm], bool], Callable[[Vm, Arguments], bool], bool]] = {
+    Cap.ARM_NISV_TO_USER: (lambda vm: True, _any_arguments, False),
+    Cap.ARM_MTE: (_offered(Cap.ARM_MTE), _any_arguments, True),
+    Cap.ARM_SYSTEM_SUSPEND: (lambda vm: True, _any_arguments, False),
+    Cap.ARM_EAGER_SPLIT_CHUNK_SIZE: (lambda vm: EAGER_SPLIT in vm.profile, _block_size, False),
+    Cap.ARM_WRITABLE_IMP_ID_REGS: (_offered(Cap.ARM_WRITABLE_IMP_ID_REGS), _any_arguments, True),
+    Cap.ARM_SEA_TO_USER: (_offered(Cap.ARM_SEA_TO_USER), _any_arguments, False),
+    Cap.MANUAL_DIRTY_LOG_PROTECT2: (
+        lambda vm: True,
+        lambda vm, args: not args or args[0] in (0, 1, 3),
+        False,
+    ),
+    Cap.HALT_POLL: (lambda vm: True, lambda vm, args: not args or args[0] <= 0xFFFF_FFFF, False),
+}
+
+
+def enable_cap(vm: Vm, cap: int, args: Arguments, flags: int) -> Refused | None:
+    """KVM_ENABLE_CAP on a VM."""
+    row = _ENABLE.get(cap)  # type: ignore[call-overload]
+    if flags or row is None or not row[0](vm) or not row[1](vm, args):
+        return Refused(rules.CAP_NOT_ENABLEABLE, f"capability {cap}, arguments {args}, flags {flags:#x}")
+    if row[2] and vm.vcpus:
+        return Refused(rules.CAP_AFTER_VCPU, f"capability {cap}, {len(vm.vcpus)} vCPUs exist")
+    vm.caps[cap] = args
+    return None
+
+
+# -- masks and offsets -------------------------------------------------------------------------
+
+
+def writable_masks(vm: Vm, range_: int, reserved: Sequence[int]) -> dict[RegId, int] | Refused:
+    """KVM_ARM_GET_REG_WRITABLE_MASKS: the masks that are not zero, by register id."""
+    if WRITABLE_ID_REGISTERS not in vm.profile:
+        return Refused(rules.UNKNOWN_IOCTL)
+    if range_ or any(reserved):
+        return Refused(rules.MASK_RANGE_UNKNOWN, f"range {range_}")
+    masks: dict[SysReg, int] = reported_masks(vm.profile.id_table, vm.platform.has_aarch32_el0)
+    return {RegId.sysreg(reg): mask for reg, mask in masks.items() if mask}
+
+
+def set_counter_offset(vm: Vm, offset: int, reserved: int) -> Refused | None:
+    """KVM_ARM_SET_COUNTER_OFFSET: one offset for both counters, from now on the only one."""
+    if PHYSICAL_TIMER_IDS not in vm.profile:
+        return Refused(rules.UNKNOWN_IOCTL)
+    if reserved:
+        return Refused(rules.COUNTER_RESERVED)
+    vm.offsets = dict.fromkeys(("virtual", "physical"), offset)
+    vm.offset_is_fixed = True
+    return None

@@ -1,0 +1,92 @@
+"""KVM_GET_ONE_REG and KVM_SET_ONE_REG: one ritual, then dispatch by class.
+
+`reg` is any 64-bit number; `data` is None where the user pointer is bad.
+
+Source: Linux arch/arm64/kvm/arm.c, guest.c (kvm_arm_get_reg, kvm_arm_set_reg).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from armkvm.abi.regid import KVM_REG_ARM64, RegClass
+from armkvm.model import caches, core_regs, firmware, rules, vectors
+from armkvm.model.lifecycle import GET_ONE_REG, SET_ONE_REG
+from armkvm.model.outcome import Refused
+from armkvm.model.sysregs.catalogue import BY_ID
+from armkvm.model.vcpu import Vcpu
+
+_FIXED_BITS = 0xFF0F_FFFF << 32  # architecture, and the zero bits 51:32; not the size
+
+
+def get_one_reg(vcpu: Vcpu, reg: int) -> bytes | Refused:
+    """Read a register. A bad pointer is the caller's to report: it is found out last."""
+    # phase
+    rule = vcpu.refuses.get(GET_ONE_REG)
+    if rule is not None:
+        return Refused(rule)
+    # identity
+    if reg & _FIXED_BITS != KVM_REG_ARM64:
+        return Refused(rules.FOREIGN_ID)
+    handler = _GET.get(reg >> 16 & 0xFFF, _get_unknown)
+    return handler(vcpu, reg)
+
+
+def set_one_reg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
+    """Write a register."""
+    # phase
+    rule = vcpu.refuses.get(SET_ONE_REG)
+    if rule is not None:
+        return Refused(rule)
+    # identity
+    if reg & _FIXED_BITS != KVM_REG_ARM64:
+        return Refused(rules.FOREIGN_ID)
+    handler = _SET.get(reg >> 16 & 0xFFF, _set_unknown)
+    return handler(vcpu, reg, data)
+
+
+def _get_sysreg(vcpu: Vcpu, reg: int) -> bytes | Refused:
+    row = BY_ID.get(reg)
+    if row is None:
+        return Refused(rules.NO_SUCH_SYSREG)
+    if not row.visible(vcpu):
+        return Refused(rules.SYSREG_HIDDEN)
+    return row.read(vcpu, row).to_bytes(8, "little")
+
+
+def _set_sysreg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
+    # the kernel reads the value before it looks the register up
+    if data is None:
+        return Refused(rules.BAD_POINTER)
+    row = BY_ID.get(reg)
+    if row is None:
+        return Refused(rules.NO_SUCH_SYSREG)
+    if not row.visible(vcpu):
+        return Refused(rules.SYSREG_HIDDEN)
+    return row.write(vcpu, row, int.from_bytes(data, "little"))
+
+
+def _get_unknown(vcpu: Vcpu, reg: int) -> bytes | Refused:
+    return Refused(rules.UNKNOWN_CLASS)
+
+
+def _set_unknown(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
+    return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
+
+
+_GET: dict[int, Callable[[Vcpu, int], bytes | Refused]] = {
+    RegClass.CORE: core_regs.get,
+    RegClass.DEMUX: caches.get,
+    RegClass.SYSREG: _get_sysreg,
+    RegClass.FW: firmware.get,
+    RegClass.FW_FEAT_BMAP: firmware.get,
+    RegClass.SVE: vectors.get,
+}
+_SET: dict[int, Callable[[Vcpu, int, bytes | None], Refused | None]] = {
+    RegClass.CORE: core_regs.put,
+    RegClass.DEMUX: caches.put,
+    RegClass.SYSREG: _set_sysreg,
+    RegClass.FW: firmware.put,
+    RegClass.FW_FEAT_BMAP: firmware.put,
+    RegClass.SVE: vectors.put,
+}

@@ -1,0 +1,268 @@
+"""What differs between kernels, as named behaviours.
+
+A `Behaviour` is one way in which kernels differ, with the release that brought it, how to see it
+from userspace and the test that shows it. A `KernelProfile` is the set of behaviours of one
+kernel, plus the few numbers that belong to a header. The model asks for behaviours, never for
+versions; a release number only picks the profile that a recorded host defaults to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from armkvm.abi.vcpu_features import BITS_6_1, BITS_6_16, BITS_7_3, VcpuFeature
+from armkvm.errors import ModelBug
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """One difference between kernels."""
+
+    name: str
+    sentence: str
+    source: str
+    since: str
+    detect: str
+    test: str
+
+
+BEHAVIOURS: dict[str, Behaviour] = {}
+
+
+def _behaviour(name: str, sentence: str, *, source: str, since: str, detect: str, test: str) -> str:
+    if name in BEHAVIOURS:
+        raise ModelBug(f"two behaviours are called {name}")
+    BEHAVIOURS[name] = Behaviour(name, sentence, source, since, detect, test)
+    return name
+
+
+_DIFFERENTIAL = "tests/differential/test_captures.py"
+
+PHYSICAL_TARGET = _behaviour(
+    "physical-target",
+    "KVM_ARM_PREFERRED_TARGET names the physical CPU, and KVM_ARM_VCPU_INIT accepts only that.",
+    source="arch/arm64/kvm/guest.c, arm.c",
+    since="before 6.1, until 6.4",
+    detect="KVM_ARM_VCPU_INIT with target 5 on a Cortex-A57 is EINVAL",
+    test=f"{_DIFFERENTIAL} (6.1/cortex-a57: init_target_*)",
+)
+VM_WIDE_FEATURES = _behaviour(
+    "vm-wide-features",
+    "All vCPUs of a VM have the same features; POWER_OFF is not one of them.",
+    source="arch/arm64/kvm/arm.c",
+    since="6.7",
+    detect="a second vCPU with other features than the first is EINVAL",
+    test=f"{_DIFFERENTIAL} (two_vcpus_mixed_sve, reinit_base)",
+)
+WRITABLE_ID_REGISTERS = _behaviour(
+    "writable-id-registers",
+    "The VM keeps its own feature ID registers, whose fields may be lowered until it first runs, and "
+    "KVM_ARM_GET_REG_WRITABLE_MASKS tells which.",
+    source="arch/arm64/kvm/sys_regs.c",
+    since="6.7",
+    detect="KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES is 1",
+    test=f"{_DIFFERENTIAL} (idreg_*)",
+)
+WRITABLE_IMP_ID = _behaviour(
+    "writable-imp-id",
+    "With KVM_CAP_ARM_WRITABLE_IMP_ID_REGS, MIDR_EL1, REVIDR_EL1 and AIDR_EL1 belong to the VM.",
+    source="arch/arm64/kvm/sys_regs.c",
+    since="6.15",
+    detect="KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is 1",
+    test=f"{_DIFFERENTIAL} (imp_id_regs, midr_no_cap)",
+)
+HOST_CACHE_GEOMETRY = _behaviour(
+    "host-cache-geometry",
+    "CLIDR_EL1, CTR_EL0 and the CCSIDR_EL1 ids show the host's caches, as many as it has, unchangeable.",
+    source="arch/arm64/kvm/sys_regs.c",
+    since="before 6.1, until 6.2",
+    detect="KVM_GET_REG_LIST has fewer than 14 demultiplexed ids",
+    test=f"{_DIFFERENTIAL} (6.1 register lists)",
+)
+PHYSICAL_TIMER_IDS = _behaviour(
+    "physical-timer-ids",
+    "The physical timer has ids (KVM_REG_ARM_PTIMER_*), and KVM_ARM_SET_COUNTER_OFFSET exists.",
+    source="arch/arm64/kvm/guest.c, arch_timer.c",
+    since="6.4",
+    detect="KVM_CAP_COUNTER_OFFSET is 1",
+    test=f"{_DIFFERENTIAL} (register lists)",
+)
+SYSREG_TABLE_IS_WHOLE = _behaviour(
+    "sysreg-table-is-whole",
+    "Timers and implementation ID registers stand among the system registers in KVM_GET_REG_LIST, each "
+    "where the register it accesses belongs; before, they came ahead of them.",
+    source="arch/arm64/kvm/sys_regs.c, guest.c",
+    since="6.18 at the latest",
+    detect="order of KVM_GET_REG_LIST",
+    test=f"{_DIFFERENTIAL} (register lists)",
+)
+TIMER_ISTATUS_COMPUTED = _behaviour(
+    "timer-istatus-computed",
+    "Reading a timer's control register computes ISTATUS; later kernels return what is stored.",
+    source="arch/arm64/kvm/arch_timer.c",
+    since="before 6.1, until 6.17",
+    detect="KVM_REG_ARM_TIMER_CTL of a fresh vCPU reads 4",
+    test=f"{_DIFFERENTIAL} (initial values)",
+)
+UNGATED_TCR2_PIR = _behaviour(
+    "ungated-tcr2-pir",
+    "TCR2_EL1, PIRE0_EL1 and PIR_EL1 are listed and accessible on every vCPU, whatever ID_AA64MMFR3_EL1 says.",
+    source="arch/arm64/kvm/sys_regs.c",
+    since="6.8, until 6.12",
+    detect="TCR2_EL1 in KVM_GET_REG_LIST while ID_AA64MMFR3_EL1.TCRX is 0",
+    test=f"{_DIFFERENTIAL} (6.12 register lists)",
+)
+VENDOR_HYP_BMAP_2 = _behaviour(
+    "vendor-hyp-bmap-2",
+    "KVM_REG_ARM_VENDOR_HYP_BMAP_2 exists, and is 0 after KVM_ARM_VCPU_INIT.",
+    source="arch/arm64/kvm/hypercalls.c",
+    since="6.15",
+    detect="the id is listed",
+    test=f"{_DIFFERENTIAL} (fw_regs)",
+)
+PSCI_1_3 = _behaviour(
+    "psci-1.3",
+    "PSCI 1.2 and 1.3 are implemented, and 1.3 is the default; before, 1.1 was the newest.",
+    source="arch/arm64/kvm/hypercalls.c, include/kvm/arm_psci.h",
+    since="6.13",
+    detect="KVM_REG_ARM_PSCI_VERSION reads 0x10003",
+    test=f"{_DIFFERENTIAL} (fw_regs)",
+)
+PMMIR = _behaviour(
+    "pmmir",
+    "A vCPU with a PMU has PMMIR_EL1.",
+    source="arch/arm64/kvm/sys_regs.c",
+    since="7.3",
+    detect="PMMIR_EL1 is listed on a PMU vCPU",
+    test=f"{_DIFFERENTIAL} (register lists)",
+)
+EVENTS_BEFORE_INIT = _behaviour(
+    "events-before-init",
+    "KVM_GET_VCPU_EVENTS answers before KVM_ARM_VCPU_INIT.",
+    source="arch/arm64/kvm/arm.c",
+    since="seen on 6.12.95 and 6.16 only",
+    detect="the call on a fresh vCPU succeeds",
+    test=f"{_DIFFERENTIAL} (6.12: before_init)",
+)
+EAGER_SPLIT = _behaviour(
+    "eager-split",
+    "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE can be enabled, with a supported block size or 0.",
+    source="arch/arm64/kvm/arm.c",
+    since="6.5",
+    detect="KVM_CHECK_EXTENSION of it is not 0 or KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES is not 0",
+    test=f"{_DIFFERENTIAL} (enable_cap_vm_228)",
+)
+PMU_BY_ID_REGISTERS = _behaviour(
+    "pmu-by-id-registers",
+    "What a PMU register can hold follows the VM's ID registers and counter count; before, it was the "
+    "host's PMCR_EL0 and fixed masks, and writes were stored as they came.",
+    source="arch/arm64/kvm/sys_regs.c, pmu-emul.c",
+    since="6.7",
+    detect="PMCR_EL0 of a fresh vCPU has no implementer code",
+    test=f"{_DIFFERENTIAL} (initial values)",
+)
+PMU_SETS_AND_CLEARS = _behaviour(
+    "pmu-sets-and-clears",
+    "Userspace writes to the PMU's SET and CLR registers set and clear bits, as a guest's would; later "
+    "kernels assign the whole value through either.",
+    source="arch/arm64/kvm/sys_regs.c (set_pmreg)",
+    since="seen on 6.12 only",
+    detect="writing PMCNTENSET_EL0, then the same to PMCNTENCLR_EL0, leaves 0",
+    test=f"{_DIFFERENTIAL} (6.12: replay)",
+)
+KEEPS_EL0_EL1 = _behaviour(
+    "keeps-el0-el1",
+    "ID_AA64PFR0_EL1.EL0 and EL1 (and EL2 with HAS_EL2) cannot be set to 0.",
+    source="arch/arm64/kvm/sys_regs.c (set_id_aa64pfr0_el1)",
+    since="6.18 at the latest",
+    detect="writing ID_AA64PFR0_EL1 with EL0 = 0 is EINVAL",
+    test=f"{_DIFFERENTIAL} (idreg_clear_all)",
+)
+SCTLR_EL2_RES1 = _behaviour(
+    "sctlr-el2-res1",
+    "SCTLR_EL2 resets to its RES1 bits; later kernels reset it to 0.",
+    source="arch/arm64/kvm/sys_regs.c",
+    since="before 6.18, until 6.19",
+    detect="SCTLR_EL2 of a fresh EL2 vCPU reads 0x30c50830",
+    test=f"{_DIFFERENTIAL} (6.18/max-nested: initial values)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelProfile:
+    """One kernel as the model sees it.
+
+    `feature_bits` and `feature_count` come from its header (a bit at or above the count is
+    unknown, ENOENT); `id_table` names its masks in `model.tables.writable`.
+    """
+
+    name: str
+    release: str
+    behaviours: frozenset[str]
+    feature_bits: Mapping[VcpuFeature, int]
+    feature_count: int
+    id_table: str
+    summary: str = ""
+
+    def __contains__(self, behaviour: str) -> bool:
+        return behaviour in self.behaviours
+
+    def bit_of(self, feature: VcpuFeature) -> int | None:
+        """The feature's number in this kernel's header, or None if the header lacks it."""
+        return self.feature_bits.get(feature)
+
+
+def _profile(
+    name: str,
+    *,
+    base: frozenset[str] = frozenset(),
+    add: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+    bits: Mapping[VcpuFeature, int],
+    count: int,
+    id_table: str = "",
+    summary: str = "",
+) -> KernelProfile:
+    unknown = set(drop) - base | set(add) & base
+    if unknown:
+        raise ModelBug(f"profile {name} drops what its base lacks, or adds what it has: {sorted(unknown)}")
+    return KernelProfile(name, name, base - set(drop) | set(add), bits, count, id_table or name, summary)
+
+
+_6_1 = _profile(
+    "6.1",
+    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED),
+    bits=BITS_6_1,
+    count=7,
+)
+_6_12 = _profile(
+    "6.12",
+    base=_6_1.behaviours,
+    drop=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY),
+    add=(
+        VM_WIDE_FEATURES,
+        WRITABLE_ID_REGISTERS,
+        PHYSICAL_TIMER_IDS,
+        UNGATED_TCR2_PIR,
+        EVENTS_BEFORE_INIT,
+        EAGER_SPLIT,
+        PMU_BY_ID_REGISTERS,
+        PMU_SETS_AND_CLEARS,
+    ),
+    bits=BITS_6_1,
+    count=7,
+)
+_6_18 = _profile(
+    "6.18",
+    base=_6_12.behaviours,
+    drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
+    add=(WRITABLE_IMP_ID, SYSREG_TABLE_IS_WHOLE, VENDOR_HYP_BMAP_2, PSCI_1_3, KEEPS_EL0_EL1, SCTLR_EL2_RES1),
+    bits=BITS_6_16,
+    count=9,
+)
+_7_0 = _profile("7.0", base=_6_18.behaviours, drop=(SCTLR_EL2_RES1,), bits=BITS_6_16, count=9)
+_7_2 = _profile("7.2", base=_7_0.behaviours, bits=BITS_6_16, count=9)
+_7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
+
+PROFILES: dict[str, KernelProfile] = {p.name: p for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3)}

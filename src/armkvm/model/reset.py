@@ -1,0 +1,29 @@
+"""What a reset leaves behind, at KVM_ARM_VCPU_INIT.
+
+Source: Linux arch/arm64/kvm/reset.c (kvm_reset_vcpu), sys_regs.c (kvm_reset_sys_regs).
+"""
+
+from __future__ import annotations
+
+from armkvm.arch.sysregs import sysreg
+from armkvm.catalog import id_of
+from armkvm.model import caches, core_regs, vectors
+from armkvm.model.profile import VM_WIDE_FEATURES
+from armkvm.model.sysregs.catalogue import RESET_ORDER
+from armkvm.model.vcpu import Vcpu
+
+# Set once in a vCPU's life where the VM owns its identity; userspace's values survive.
+_IDENTITY = {int(id_of(sysreg(name))) for name in ("MPIDR_EL1", "CLIDR_EL1")}
+
+
+def reset(vcpu: Vcpu) -> None:
+    """Give every register its reset value, except what belongs to the VM or is set only once."""
+    first = not vcpu.sysregs
+    keep = set() if first or VM_WIDE_FEATURES not in vcpu.vm.profile else _IDENTITY
+    core_regs.reset(vcpu)
+    vectors.reset(vcpu)
+    for row in RESET_ORDER:
+        if row.reset is not None and row.id not in keep:
+            vcpu.sysregs[row.id] = row.reset(vcpu, row)
+    if first:
+        caches.reset(vcpu)

@@ -1,0 +1,42 @@
+"""Every row, by register id, and the order in which KVM_GET_REG_LIST names them."""
+
+from __future__ import annotations
+
+from armkvm.catalog import id_of
+from armkvm.arch.sysregs import sysreg
+from armkvm.errors import ModelBug
+from armkvm.model.profile import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE, KernelProfile
+from armkvm.model.sysregs import el1, el2, idregs, pmu, timers
+from armkvm.model.sysregs.table import Row
+from armkvm.model.vcpu import Vcpu
+
+_ALL: list[Row] = [*el1.ROWS, *el2.ROWS, *idregs.ROWS, *pmu.ROWS, *timers.ROWS]
+
+BY_ID: dict[int, Row] = {row.id: row for row in _ALL}
+if len(BY_ID) != len(_ALL):
+    raise ModelBug("a system register has two rows")
+
+RESET_ORDER: list[Row] = [row for row in _ALL if row.reset is not None]
+_ASCENDING = sorted(_ALL, key=lambda row: row.reg)
+
+# Kernels before the table became whole listed these ahead of it.
+_AHEAD_TIMERS = [row.id for row in timers.ROWS]
+_AHEAD_INVARIANT = [int(id_of(sysreg(name))) for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1")]
+_AHEAD_INVARIANT_6_1 = [
+    int(id_of(sysreg(name))) for name in ("MIDR_EL1", "REVIDR_EL1", "CLIDR_EL1", "AIDR_EL1", "CTR_EL0")
+]
+
+
+def _ahead(profile: KernelProfile) -> list[int]:
+    if SYSREG_TABLE_IS_WHOLE in profile:
+        return []
+    invariant = _AHEAD_INVARIANT_6_1 if HOST_CACHE_GEOMETRY in profile else _AHEAD_INVARIANT
+    return _AHEAD_TIMERS + invariant
+
+
+def listed(vcpu: Vcpu) -> list[int]:
+    """The system registers a vCPU has now, in KVM_GET_REG_LIST's order."""
+    ahead = _ahead(vcpu.vm.profile)
+    first = set(ahead)
+    ids = [*ahead, *(row.id for row in _ASCENDING if row.id not in first)]
+    return [reg for reg in ids if BY_ID[reg].visible(vcpu)]

@@ -1,0 +1,140 @@
+"""What a system-register row is: encoding, visibility, reset, and userspace's read and write.
+
+The miss of any row is ENOENT. Guest access is a separate matter, see `model.traps`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field as attribute
+
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.encoding import SysReg
+from armkvm.arch.idfields import field
+from armkvm.arch.sysregs import sysreg
+from armkvm.catalog import id_of
+from armkvm.model.outcome import Refused
+from armkvm.model.vcpu import Vcpu
+
+Visible = Callable[[Vcpu], bool]
+Reset = Callable[[Vcpu, "Row"], int]
+Read = Callable[[Vcpu, "Row"], int]
+Write = Callable[[Vcpu, "Row", int], Refused | None]
+
+POISON = 0x1DE7_EC7E_DBAD_C0DE
+"""What the kernel stores in registers whose reset value the architecture leaves UNKNOWN."""
+
+
+# -- visibility --------------------------------------------------------------------------------
+
+
+def always(vcpu: Vcpu) -> bool:
+    """On every vCPU."""
+    return True
+
+
+def with_feature(feature: F) -> Visible:
+    """On vCPUs initialised with `feature`."""
+
+    def visible(vcpu: Vcpu) -> bool:
+        return feature in vcpu.features
+
+    return visible
+
+
+def while_field(register: str, name: str, at_least: int = 1) -> Visible:
+    """While the VM's ID register says so, which userspace may change until the first run."""
+    reg, part = int(id_of(sysreg(register))), field(register, name)
+
+    def visible(vcpu: Vcpu) -> bool:
+        return part.extract(vcpu.id_regs[reg]) >= at_least
+
+    return visible
+
+
+def under(behaviour: str) -> Visible:
+    """On kernels with a behaviour."""
+
+    def visible(vcpu: Vcpu) -> bool:
+        return behaviour in vcpu.vm.profile
+
+    return visible
+
+
+def all_of(*conditions: Visible) -> Visible:
+    def visible(vcpu: Vcpu) -> bool:
+        return all(condition(vcpu) for condition in conditions)
+
+    return visible
+
+
+def any_of(*conditions: Visible) -> Visible:
+    def visible(vcpu: Vcpu) -> bool:
+        return any(condition(vcpu) for condition in conditions)
+
+    return visible
+
+
+# -- reset, read, write ------------------------------------------------------------------------
+
+
+def to(value: int) -> Reset:
+    """A fixed reset value."""
+    return lambda vcpu, row: value
+
+
+def unknown(vcpu: Vcpu, row: Row) -> int:
+    """UNKNOWN at reset: the kernel's poison."""
+    return POISON
+
+
+def to_host(vcpu: Vcpu, row: Row) -> int:
+    """The host register's own value."""
+    return vcpu.vm.platform.value(row.id)
+
+
+def stored(vcpu: Vcpu, row: Row) -> int:
+    """Read what is stored."""
+    return vcpu.sysregs[row.id]
+
+
+def store(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+    """Store any 64-bit value."""
+    vcpu.sysregs[row.id] = value
+    return None
+
+
+def zero(vcpu: Vcpu, row: Row) -> int:
+    """Read as zero."""
+    return 0
+
+
+def ignored(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+    """Write ignored."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One system register. `id` is the register id that accesses it (timers are exchanged)."""
+
+    reg: SysReg
+    visible: Visible = always
+    reset: Reset | None = unknown
+    read: Read = stored
+    write: Write = store
+    id: int = attribute(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", int(id_of(self.reg)))
+
+
+def rows(
+    *names: str,
+    visible: Visible = always,
+    reset: Reset | None = unknown,
+    read: Read = stored,
+    write: Write = store,
+) -> list[Row]:
+    """Rows for registers that differ in nothing but their name."""
+    return [Row(sysreg(name), visible, reset, read, write) for name in names]

@@ -1,0 +1,83 @@
+"""The mutable record of one vCPU. Little logic: the rules live beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from armkvm.abi.structs import MpState
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.errors import Rule
+from armkvm.model.lifecycle import REFUSED_IN
+from armkvm.state import Phase
+
+if TYPE_CHECKING:
+    from armkvm.model.vm import Vm
+
+
+class Vcpu:
+    """Everything KVM keeps for a vCPU that userspace can see.
+
+    `core` and `sysregs` hold numbers by register id; `id_regs` (and `id_limits`, what they
+    were initialised to) are the VM's own mappings where the kernel keeps ID registers per VM. `z`, `p` (with FFR last) and `za` hold whole slices as KVM
+    returns them: tails beyond the vector length are zero.
+    """
+
+    __slots__ = (
+        "refuses",
+        "core",
+        "demux",
+        "events",
+        "features",
+        "has_run",
+        "id",
+        "id_limits",
+        "id_regs",
+        "mp_state",
+        "p",
+        "phase",
+        "requested",
+        "sme_max_vq",
+        "sve_max_vq",
+        "svcr",
+        "sysregs",
+        "vm",
+        "z",
+        "za",
+        "zt0",
+    )
+
+    def __init__(self, vm: Vm, vcpu_id: int) -> None:
+        self.vm = vm
+        self.id = vcpu_id
+        self.enter(Phase.CREATED)
+        self.features: frozenset[F] = frozenset()
+        self.requested: frozenset[F] = frozenset()
+        self.mp_state = MpState.RUNNABLE
+        self.core: dict[int, int] = {}
+        self.sysregs: dict[int, int] = {}
+        self.id_regs: dict[int, int] = {}
+        self.id_limits: dict[int, int] = {}
+        self.demux: dict[int, int] = {}
+        self.events = bytes(64)
+        self.sve_max_vq = 0
+        self.sme_max_vq = 0
+        self.svcr = 0
+        self.z: list[bytes] = []
+        self.p: list[bytes] = []
+        self.za: list[bytes] = []
+        self.zt0 = bytes(64)
+        self.has_run = False
+
+    def enter(self, phase: Phase) -> None:
+        """Move to another phase of life; `refuses` is what that phase refuses, by operation."""
+        self.phase = phase
+        self.refuses: Mapping[str, Rule] = REFUSED_IN[phase]
+
+    @property
+    def state_words(self) -> str:
+        """The vCPU's state for messages."""
+        words = self.phase.value
+        if self.vm.has_run:
+            words += ", VM has run"
+        return words
