@@ -1,0 +1,1 @@
+"""The executable model of KVM and of a host: pure, no files, clock, environment or printing."""
