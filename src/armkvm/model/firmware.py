@@ -5,6 +5,8 @@ Source: Linux arch/arm64/kvm/hypercalls.c.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.catalog import BITMAPS, FIRMWARE, parse
@@ -12,7 +14,9 @@ from armkvm.model import rules
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import PSCI_1_3, VENDOR_HYP_BMAP_2, KernelProfile
 from armkvm.model.vcpu import Vcpu
-from armkvm.model.vm import Vm
+
+if TYPE_CHECKING:
+    from armkvm.model.vm import Vm
 
 PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3 = (int(parse(name)) for name in FIRMWARE)
 STD, STD_HYP, VENDOR_HYP, VENDOR_HYP_2 = (int(parse(name)) for name in BITMAPS)

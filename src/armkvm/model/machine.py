@@ -106,7 +106,7 @@ def writable_masks(vm: Vm, range_: int, reserved: Sequence[int]) -> dict[RegId, 
         return Refused(rules.UNKNOWN_IOCTL)
     if range_ or any(reserved):
         return Refused(rules.MASK_RANGE_UNKNOWN, f"range {range_}")
-    masks: dict[SysReg, int] = reported_masks(vm.profile.id_table, vm.platform.has_aarch32_el0)
+    masks: dict[SysReg, int] = reported_masks(vm.profile.id_table, aarch32_el0=vm.platform.has_aarch32_el0)
     return {RegId.sysreg(reg): mask for reg, mask in masks.items() if mask}
 
 

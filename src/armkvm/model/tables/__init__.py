@@ -1,0 +1,1 @@
+"""Facts of the model as rows; no behaviour."""

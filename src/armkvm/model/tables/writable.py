@@ -1,0 +1,208 @@
+"""Which bits of the feature ID registers each kernel lets userspace write.
+
+A row belongs to one register; its entries say from which kernel on the mask is what, so that a kernel's
+difference from its predecessor is what is written here. Two masks differ:
+
+* the *reported* mask is what KVM_ARM_GET_REG_WRITABLE_MASKS says (never anything on 6.1, which lacks it);
+* the *effective* mask is what can really change: a reported field that the kernel's own feature table
+  does not know is 0 in every limit and stays 0. Those are named in the entry. Reported bits outside any
+  field of Arm's never move either.
+
+MIDR, REVIDR, AIDR and SMIDR take any value within the mask, but only with the capability
+KVM_CAP_ARM_WRITABLE_IMP_ID_REGS; CLIDR and CTR_EL0 have checks of their own. The masks are the same for
+every VM, whatever its features.
+
+Source: Linux arch/arm64/kvm/sys_regs.c and arch/arm64/kernel/cpufeature.c of 6.1, 6.12 and 7.3; for 6.18,
+7.0, 7.2 and the SME series what those kernels reported, with 7.3's feature table.
+"""
+
+from __future__ import annotations
+
+from armkvm.arch.encoding import SysReg
+from armkvm.arch.fields import Field
+from armkvm.arch.idfields import field_of, named_fields
+from armkvm.arch.sysregs import sysreg
+
+# Each kernel's predecessors, oldest first, itself last. The SME series was built on 7.2.
+LINEAGE: dict[str, tuple[str, ...]] = {
+    "6.1": ("6.1",),
+    "6.12": ("6.1", "6.12"),
+    "6.18": ("6.1", "6.12", "6.18"),
+    "7.0": ("6.1", "6.12", "6.18", "7.0"),
+    "7.2": ("6.1", "6.12", "6.18", "7.0", "7.2"),
+    "7.3": ("6.1", "6.12", "6.18", "7.0", "7.2", "7.3"),
+    "sme-v12": ("6.1", "6.12", "6.18", "7.0", "7.2", "sme-v12"),
+}
+
+# Kernels without KVM_ARM_GET_REG_WRITABLE_MASKS.
+UNREPORTED = frozenset({"6.1"})
+
+AARCH32_MASK = 0xFFFF_FFFF
+
+# register -> ((kernel from which on, mask, fields in the mask that the kernel does not know), ...)
+ROWS: tuple[tuple[str, tuple[tuple[str, int, str], ...]], ...] = (
+    ("MIDR_EL1", (
+        ("6.18", 0x0000_0000_FFFF_FFFF, ""),
+    )),
+    ("REVIDR_EL1", (
+        ("6.18", 0xFFFF_FFFF_FFFF_FFFF, ""),
+    )),
+    ("ID_PFR0_EL1", (("6.12", AARCH32_MASK, "RAS AMU"),)),
+    ("ID_DFR0_EL1", (("6.12", AARCH32_MASK, "TraceFilt"),)),
+    ("ID_ISAR5_EL1", (("6.12", AARCH32_MASK, "VCMA"),)),
+    ("ID_PFR2_EL1", (("6.12", AARCH32_MASK, "RAS_frac"),)),
+    ("ID_MMFR5_EL1", (("6.12", AARCH32_MASK, "nTLBPA"),)),
+    *(
+        (f"{name}_EL1", (("6.12", AARCH32_MASK, ""),))
+        for name in (
+            "ID_PFR1", "ID_MMFR0", "ID_MMFR1", "ID_MMFR2", "ID_MMFR3", "ID_MMFR4",
+            "ID_ISAR0", "ID_ISAR1", "ID_ISAR2", "ID_ISAR3", "ID_ISAR4", "ID_ISAR6",
+            "MVFR0", "MVFR1", "MVFR2",
+        )
+    ),
+    ("ID_AA64PFR0_EL1", (
+        ("6.1", 0xFF00_0000_0000_0000, ""),  # CSV3 and CSV2 alone, 0 or 1
+        ("6.12", 0xFFFF_00F0_0F00_FFFF, "RME"),
+        ("6.18", 0xFFFF_00F0_FF00_FFFF, "RME"),  # + RAS
+    )),
+    ("ID_AA64PFR1_EL1", (
+        ("6.12", 0x0000_000F_0000_00FF, "CSV2_frac"),
+        ("6.18", 0x0F00_000F_0000_F0FF, "CSV2_frac"),  # + DF2, RAS_frac
+        ("sme-v12", 0x0F00_000F_0F00_F0FF, "CSV2_frac"),  # + SME
+    )),
+    ("ID_AA64PFR2_EL1", (
+        ("6.12", 0x0000_000F_0000_0000, ""),
+        ("6.18", 0x0000_000F_0000_0FF0, ""),  # + MTEFAR, MTESTOREONLY
+        ("7.2", 0x0000_000F_0000_FFF0, ""),  # + GCIE
+    )),
+    ("ID_AA64ZFR0_EL1", (
+        ("6.12", 0x0FF0_FF0F_0FFF_00FF, ""),
+        ("6.18", 0x0FFF_FF0F_0FFF_F0FF, ""),  # + F16MM, EltPerm
+    )),
+    ("ID_AA64SMFR0_EL1", (
+        ("sme-v12", 0xBFF1_FFFF_7381_0001, ""),
+    )),
+    ("ID_AA64FPFR0_EL1", (
+        ("6.12", 0x0000_0000_F000_0003, ""),
+        ("6.18", 0x0000_0000_FC00_0003, ""),  # + F8MM8, F8MM4
+        ("7.2", 0x0000_0000_FC00_80FF, ""),  # + F16MM2, and bits 7:2, which are no field
+    )),
+    ("ID_AA64DFR0_EL1", (
+        ("6.12", 0x0000_00F0_00F0_0F0F, ""),
+    )),
+    ("ID_AA64ISAR0_EL1", (
+        ("6.12", 0xFFFF_FFFF_FFFF_FFF0, "TME"),
+        ("7.0", 0xFFFF_FFFF_F0FF_FFF0, ""),  # - TME
+    )),
+    ("ID_AA64ISAR1_EL1", (
+        ("6.12", 0xFFFF_FFFF_00FF_F00F, "LS64"),
+        ("6.18", 0xFFFF_FFFF_00FF_F00F, ""),
+    )),
+    ("ID_AA64ISAR2_EL1", (
+        ("6.12", 0xFFFF_0FFF_FFFF_00FF, "ATS1A PRFMSLC SYSINSTR_128 SYSREG_128 PAC_frac"),
+        ("6.18", 0xFFFF_FFFF_FFFF_00FF, "PCDPHINT PRFMSLC SYSINSTR_128 SYSREG_128 PAC_frac"),
+    )),
+    ("ID_AA64ISAR3_EL1", (
+        ("6.18", 0x0000_0000_F00F_00F0, ""),
+        ("7.2", 0x0000_0000_FF0F_00F0, ""),  # + LSUI
+    )),
+    ("ID_AA64MMFR0_EL1", (
+        ("6.12", 0xFF00_F000_FFFF_FF0F, ""),
+        ("6.18", 0xFF00_FFFF_FFFF_FF0F, ""),  # + TGran4_2, TGran64_2, TGran16_2
+    )),
+    ("ID_AA64MMFR1_EL1", (
+        ("6.12", 0xFFFF_F0F0_0FFF_F00F, "CMOW nTLBPA"),
+        ("6.18", 0xFFFF_FFFF_0FFF_F00F, "CMOW nTLBPA"),  # + HCX, TWED
+    )),
+    ("ID_AA64MMFR2_EL1", (
+        ("6.12", 0xF0FF_000F_F00F_FFFF, ""),
+    )),
+    ("ID_AA64MMFR3_EL1", (
+        ("6.12", 0x0000_0000_000F_0F0F, ""),
+        ("6.18", 0x0000_0000_000F_0FFF, ""),  # + SCTLRX
+    )),
+    ("ID_AA64MMFR4_EL1", (
+        ("6.18", 0x0000_0000_00F0_0000, ""),  # NV_frac
+    )),
+    ("CLIDR_EL1", (
+        ("6.12", 0x0000_7FFF_FFFF_FFFF, ""),
+    )),
+    ("SMIDR_EL1", (
+        ("sme-v12", 0x0FFF_FFFF_FFFF_6FFF, ""),
+    )),
+    ("AIDR_EL1", (
+        ("6.18", 0xFFFF_FFFF_FFFF_FFFF, ""),
+    )),
+    ("CTR_EL0", (
+        ("6.12", 0x0000_0000_300F_000F, ""),
+        ("6.18", 0x0000_0000_300F_C00F, ""),  # + L1Ip
+    )),
+)  # fmt: skip
+
+# Fields that KVM lets userspace lower although the host's own sanitising takes nothing but equal values
+# on all CPUs or this one. The field table has KVM's direction.
+HOST_EXACT: dict[Field, int] = {
+    field_of(sysreg("ID_AA64DFR0_EL1"), "PMUVer"): 0,
+    field_of(sysreg("ID_AA64DFR0_EL1"), "DebugVer"): 6,
+    field_of(sysreg("ID_DFR0_EL1"), "PerfMon"): 0,
+}
+
+
+def is_aarch32(reg: SysReg) -> bool:
+    """Whether `reg` describes AArch32 state; such rows are absent on hosts without 32-bit EL0."""
+    return (reg.op0, reg.op1, reg.crn) == (3, 0, 0) and 1 <= reg.crm <= 3
+
+
+def reported_mask(kernel: str, reg: SysReg) -> int:
+    """What the mask ioctl of `kernel` reports for `reg` on a host with 32-bit EL0; 0 if nothing."""
+    return _REPORTED[_known(kernel)].get(reg, 0)
+
+
+def reported_masks(kernel: str, *, aarch32_el0: bool) -> dict[SysReg, int]:
+    """Every nonzero mask the ioctl of `kernel` reports, ascending by encoding."""
+    masks = _REPORTED[_known(kernel)]
+    return {reg: mask for reg, mask in masks.items() if aarch32_el0 or not is_aarch32(reg)}
+
+
+def effective_mask(kernel: str, reg: SysReg) -> int:
+    """The bits of `reg` that userspace can change on `kernel`."""
+    return _EFFECTIVE[_known(kernel)].get(reg, 0)
+
+
+def writable_fields(kernel: str, reg: SysReg) -> tuple[Field, ...]:
+    """The fields wholly within the effective mask, from bit 63 down; () if `reg` is fixed."""
+    mask = effective_mask(kernel, reg)
+    return tuple(field for field in named_fields(reg) if not field.mask & ~mask) if mask else ()
+
+
+def _known(kernel: str) -> str:
+    if kernel not in LINEAGE:
+        raise ValueError(f"no masks are known for kernel {kernel!r}; known are {', '.join(LINEAGE)}")
+    return kernel
+
+
+def _entry(kernel: str, entries: tuple[tuple[str, int, str], ...]) -> tuple[int, str]:
+    """The mask and unknown fields that hold on `kernel`: those of its latest predecessor listed."""
+    held = {since: (mask, unknown) for since, mask, unknown in entries}
+    return next((held[since] for since in reversed(LINEAGE[kernel]) if since in held), (0, ""))
+
+
+def _effective(kernel: str, reg: SysReg, entries: tuple[tuple[str, int, str], ...]) -> int:
+    mask, unknown = _entry(kernel, entries)
+    stuck = {field_of(reg, name) for name in unknown.split()}
+    fields = (field for field in named_fields(reg) if field not in stuck)
+    return sum(field.mask for field in fields if not field.mask & ~mask)
+
+
+_BY_REGISTER = tuple(sorted((sysreg(name), entries) for name, entries in ROWS))
+_REPORTED: dict[str, dict[SysReg, int]] = {
+    kernel: {
+        reg: mask
+        for reg, entries in _BY_REGISTER
+        if kernel not in UNREPORTED and (mask := _entry(kernel, entries)[0])
+    }
+    for kernel in LINEAGE
+}
+_EFFECTIVE: dict[str, dict[SysReg, int]] = {
+    kernel: {reg: _effective(kernel, reg, entries) for reg, entries in _BY_REGISTER} for kernel in LINEAGE
+}
