@@ -23,16 +23,11 @@ from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field_of, named_fields
 from armkvm.arch.sysregs import sysreg
 
+RELEASES = ("6.1", "6.12", "6.18", "7.0", "7.2", "7.3")
+
 # Each kernel's predecessors, oldest first, itself last. The SME series was built on 7.2.
-LINEAGE: dict[str, tuple[str, ...]] = {
-    "6.1": ("6.1",),
-    "6.12": ("6.1", "6.12"),
-    "6.18": ("6.1", "6.12", "6.18"),
-    "7.0": ("6.1", "6.12", "6.18", "7.0"),
-    "7.2": ("6.1", "6.12", "6.18", "7.0", "7.2"),
-    "7.3": ("6.1", "6.12", "6.18", "7.0", "7.2", "7.3"),
-    "sme-v12": ("6.1", "6.12", "6.18", "7.0", "7.2", "sme-v12"),
-}
+LINEAGE: dict[str, tuple[str, ...]] = {kernel: RELEASES[:n] for n, kernel in enumerate(RELEASES, 1)}
+LINEAGE["sme-v12"] = (*LINEAGE["7.2"], "sme-v12")
 
 # Kernels without KVM_ARM_GET_REG_WRITABLE_MASKS.
 UNREPORTED = frozenset({"6.1"})
@@ -139,18 +134,20 @@ ROWS: tuple[tuple[str, tuple[tuple[str, int, str], ...]], ...] = (
     )),
 )  # fmt: skip
 
-# Fields that KVM lets userspace lower although the host's own sanitising takes nothing but equal values
-# on all CPUs or this one. The field table has KVM's direction.
+_BY_REGISTER = tuple(sorted((sysreg(name), entries) for name, entries in ROWS))
+
+# The registers that describe AArch32 state. On a host without 32-bit EL0 they read as zero, take any
+# write without effect, and are not reported. The reserved registers between them are not among these:
+# they read as zero everywhere and refuse any other value.
+AARCH32 = frozenset(reg for reg, _ in _BY_REGISTER if reg.op1 == 0 and 1 <= reg.crm <= 3)
+
+# Fields that KVM (6.12 on) lets userspace lower, although the host, where its CPUs differ, falls back to
+# this value instead of the lowest. The field table has KVM's direction.
 HOST_EXACT: dict[Field, int] = {
     field_of(sysreg("ID_AA64DFR0_EL1"), "PMUVer"): 0,
     field_of(sysreg("ID_AA64DFR0_EL1"), "DebugVer"): 6,
     field_of(sysreg("ID_DFR0_EL1"), "PerfMon"): 0,
 }
-
-
-def is_aarch32(reg: SysReg) -> bool:
-    """Whether `reg` describes AArch32 state; such rows are absent on hosts without 32-bit EL0."""
-    return (reg.op0, reg.op1, reg.crn) == (3, 0, 0) and 1 <= reg.crm <= 3
 
 
 def reported_mask(kernel: str, reg: SysReg) -> int:
@@ -161,7 +158,7 @@ def reported_mask(kernel: str, reg: SysReg) -> int:
 def reported_masks(kernel: str, *, aarch32_el0: bool) -> dict[SysReg, int]:
     """Every nonzero mask the ioctl of `kernel` reports, ascending by encoding."""
     masks = _REPORTED[_known(kernel)]
-    return {reg: mask for reg, mask in masks.items() if aarch32_el0 or not is_aarch32(reg)}
+    return {reg: mask for reg, mask in masks.items() if aarch32_el0 or reg not in AARCH32}
 
 
 def effective_mask(kernel: str, reg: SysReg) -> int:
@@ -194,7 +191,6 @@ def _effective(kernel: str, reg: SysReg, entries: tuple[tuple[str, int, str], ..
     return sum(field.mask for field in fields if not field.mask & ~mask)
 
 
-_BY_REGISTER = tuple(sorted((sysreg(name), entries) for name, entries in ROWS))
 _REPORTED: dict[str, dict[SysReg, int]] = {
     kernel: {
         reg: mask
