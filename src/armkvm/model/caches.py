@@ -18,7 +18,6 @@ from armkvm.model.vcpu import Vcpu
 _CTR = id_of(sysreg("CTR_EL0"))
 _IMIN = field("CTR_EL0", "IminLine")
 _DMIN = field("CTR_EL0", "DminLine")
-_RES0 = 0xF000_0000
 _LINE_SIZE = 0b111  # log2(bytes) - 4
 _IDS = tuple(int(RegId.ccsidr(n)) for n in range(CCSIDR_COUNT))
 
@@ -51,7 +50,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
             return Refused(rules.CCSIDR_FIXED, f"asked for {value:#x}, it is {vcpu.demux[reg]:#x}")
         return None
     smallest = _smallest_line(platform, reg & 1)
-    if value & _RES0 or (value & _LINE_SIZE) + 4 < smallest:
+    if (value & _LINE_SIZE) + 4 < smallest:
         return Refused(rules.CCSIDR_INVALID, f"asked for {value:#x}, lines are at least {1 << smallest} bytes")
     # effect
     vcpu.demux[reg] = value

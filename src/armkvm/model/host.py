@@ -7,6 +7,7 @@ from functools import cached_property
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths, virtualisable
@@ -25,6 +26,7 @@ SHOWN_BY: Mapping[F, tuple[tuple[str, tuple[str, ...]], ...]] = {
 }
 ZFR0 = id_of(sysreg("ID_AA64ZFR0_EL1"))
 PFR1 = id_of(sysreg("ID_AA64PFR1_EL1"))
+_PMCR = id_of(sysreg("PMCR_EL0"))
 PFR1_MTE = field("ID_AA64PFR1_EL1", "MTE")
 
 
@@ -39,6 +41,11 @@ def _hidden_masks() -> dict[F, dict[RegId, int]]:
 
 
 HIDDEN_MASKS = _hidden_masks()
+
+
+GENERIC_V8 = 5
+# (implementer, part number) -> target: AEM, Foundation, Cortex-A57, X-Gene, Cortex-A53
+_TARGETS = {(0x41, 0xD0F): 0, (0x41, 0xD00): 1, (0x41, 0xD07): 2, (0x50, 0x000): 3, (0x41, 0xD03): 4}
 
 
 class Platform:
@@ -63,6 +70,12 @@ class Platform:
             return VectorLengths()
         return virtualisable(cpu.sme for cpu in self.facts.cpus)
 
+    @cached_property
+    def physical_target(self) -> int:
+        """KVM_ARM_TARGET_* of the physical CPU: five old ones have a number, the rest is generic."""
+        midr = self.value(id_of(sysreg("MIDR_EL1")))
+        return _TARGETS.get((midr >> 24 & 0xFF, midr >> 4 & 0xFFF), GENERIC_V8)
+
     def offers(self, feature: F) -> bool:
         """Whether KVM_ARM_VCPU_INIT accepts a feature on this host."""
         if feature is F.SVE:
@@ -74,6 +87,17 @@ class Platform:
     def value(self, reg: RegId, default: int = 0) -> int:
         """The host's own value of a register, as a plain vCPU sees it."""
         return self.facts.values["plain"].get(reg, default)
+
+    @cached_property
+    def has_vhe(self) -> bool:
+        """Whether the host kernel itself runs at EL2, guests' EL1 registers being loaded eagerly."""
+        vh = field("ID_AA64MMFR1_EL1", "VH")
+        return bool(vh.extract(self.value(id_of(vh.register))))
+
+    @cached_property
+    def pmu_counters(self) -> int:
+        """Event counters a VM's PMU starts with: PMCR_EL0.N of the host."""
+        return self.value(_PMCR) >> 11 & 0x1F
 
     @cached_property
     def has_aarch32_el0(self) -> bool:
@@ -92,7 +116,8 @@ class Platform:
         return self._limits[key]
 
     def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[RegId, int]:
-        limits = {reg: v for reg, v in self._variant(features).items() if is_feature_id(reg)}
+        limits = dict.fromkeys(_ID_SPACE, 0)
+        limits |= {reg: v for reg, v in self._variant(features).items() if is_feature_id(reg)}
         for feature, masks in HIDDEN_MASKS.items():
             if feature in features:
                 continue
@@ -111,6 +136,9 @@ class Platform:
             name = "el2_e2h0" if F.HAS_EL2_E2H0 in features else "el2"
             return values.get(name, values["plain"])
         return values["plain"]
+
+
+_ID_SPACE = [RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)) for crm in range(1, 8) for op2 in range(8)]
 
 
 def is_feature_id(reg: RegId) -> bool:

@@ -49,7 +49,8 @@ PHYSICAL_TARGET = _behaviour(
 )
 VM_WIDE_FEATURES = _behaviour(
     "vm-wide-features",
-    "All vCPUs of a VM have the same features; POWER_OFF is not one of them.",
+    "All vCPUs of a VM have the same features, POWER_OFF not being one; before, each vCPU had its own, "
+    "taken bit by bit, and what a refused first KVM_ARM_VCPU_INIT had taken before its fault stayed.",
     source="arch/arm64/kvm/arm.c",
     since="6.7",
     detect="a second vCPU with other features than the first is EINVAL",
@@ -187,6 +188,22 @@ SCTLR_EL2_RES1 = _behaviour(
     detect="SCTLR_EL2 of a fresh EL2 vCPU reads 0x30c50830",
     test=f"{_DIFFERENTIAL} (6.18/max-nested: initial values)",
 )
+FOUR_TIMERS = _behaviour(
+    "four-timers",
+    "The vCPU attribute group for timers has the two EL2 timers as well.",
+    source="arch/arm64/kvm/arch_timer.c",
+    since="6.4",
+    detect="KVM_HAS_DEVICE_ATTR(1, 2) on a vCPU succeeds",
+    test=f"{_DIFFERENTIAL} (vcpu_attrs)",
+)
+PMU_NR_COUNTERS = _behaviour(
+    "pmu-nr-counters",
+    "The number of PMU event counters is an attribute (KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS).",
+    source="arch/arm64/kvm/pmu-emul.c",
+    since="6.16",
+    detect="KVM_HAS_DEVICE_ATTR(0, 4) on a PMU vCPU succeeds",
+    test=f"{_DIFFERENTIAL} (vcpu_attrs_pmu)",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +266,7 @@ _6_12 = _profile(
         EAGER_SPLIT,
         PMU_BY_ID_REGISTERS,
         PMU_SETS_AND_CLEARS,
+        FOUR_TIMERS,
     ),
     bits=BITS_6_1,
     count=7,
@@ -257,7 +275,7 @@ _6_18 = _profile(
     "6.18",
     base=_6_12.behaviours,
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
-    add=(WRITABLE_IMP_ID, SYSREG_TABLE_IS_WHOLE, VENDOR_HYP_BMAP_2, PSCI_1_3, KEEPS_EL0_EL1, SCTLR_EL2_RES1),
+    add=(WRITABLE_IMP_ID, SYSREG_TABLE_IS_WHOLE, VENDOR_HYP_BMAP_2, PSCI_1_3, KEEPS_EL0_EL1, SCTLR_EL2_RES1, PMU_NR_COUNTERS),
     bits=BITS_6_16,
     count=9,
 )

@@ -5,7 +5,9 @@ Source: Linux arch/arm64/kvm/guest.c (kvm_arm_copy_reg_indices).
 
 from __future__ import annotations
 
-from armkvm.model import caches, core_regs, firmware, vectors
+from armkvm.model import caches, core_regs, firmware, rules, vectors
+from armkvm.model.lifecycle import GET_REG_LIST
+from armkvm.model.outcome import Refused
 from armkvm.model.sysregs import catalogue
 from armkvm.model.vcpu import Vcpu
 
@@ -20,3 +22,14 @@ def listed(vcpu: Vcpu) -> list[int]:
         *catalogue.listed(vcpu),
         *caches.listed(vcpu),
     ]
+
+
+def get_reg_list(vcpu: Vcpu, n: int | None = None) -> list[int] | Refused:
+    """KVM_GET_REG_LIST with room for `n` ids, or for all of them."""
+    rule = vcpu.refuses.get(GET_REG_LIST)
+    if rule is not None:
+        return Refused(rule, count=n)
+    ids = listed(vcpu)
+    if n is not None and n < len(ids):
+        return Refused(rules.LIST_TOO_SMALL, f"{n} offered, {len(ids)} needed", count=len(ids))
+    return ids

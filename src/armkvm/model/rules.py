@@ -213,7 +213,7 @@ NO_SUCH_DEMUX = _rule(
 CCSIDR_INVALID = _rule(
     "ccsidr-invalid",
     EINVAL,
-    "A CCSIDR_EL1 value has no reserved bits and no cache line smaller than the host's smallest.",
+    "A CCSIDR_EL1 value has no cache line smaller than the host's smallest.",
     "Write what the source host reports, or a larger line.",
 )
 CCSIDR_FIXED = _rule(

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from armkvm.abi.structs import MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.model import rules
+from armkvm.model.host import GENERIC_V8
 from armkvm.model.lifecycle import FINALIZE
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import PHYSICAL_TARGET, VM_WIDE_FEATURES, KernelProfile
@@ -17,7 +18,6 @@ from armkvm.model.reset import reset
 from armkvm.model.vcpu import Vcpu
 from armkvm.state import Phase
 
-GENERIC_V8 = 5
 _VECTORS = frozenset((F.SVE, F.SME))
 
 
@@ -25,39 +25,70 @@ def init(vcpu: Vcpu, bits: Iterable[int], target: int) -> Refused | None:
     """KVM_ARM_VCPU_INIT with feature bits as the kernel's header numbers them."""
     vm, profile = vcpu.vm, vcpu.vm.profile
     # identity of the CPU
-    accepted = {vm.platform.facts.preferred_target}
+    accepted = {vm.platform.physical_target}
     if PHYSICAL_TARGET not in profile:
         accepted.add(GENERIC_V8)
     if target not in accepted:
         return Refused(rules.BAD_TARGET, f"target {target}, accepted are {sorted(accepted)}")
     # features
-    wanted, refused = _named(profile, bits)
-    if refused is None:
-        refused = _check_features(vcpu, wanted)
-    if refused is None:
-        refused = _check_history(vcpu, wanted)
-    if refused is not None:
-        return refused
+    choose = _choose_for_vm if VM_WIDE_FEATURES in profile else _choose_for_vcpu
+    wanted = choose(vcpu, sorted(set(bits)))
+    if isinstance(wanted, Refused):
+        return wanted
     # effect
-    features = wanted - {F.POWER_OFF}
     vcpu.requested = wanted
-    vcpu.features = features
+    vcpu.features = wanted - {F.POWER_OFF}
     vm.adopt(vcpu)
     reset(vcpu)
     if vcpu.phase is not Phase.READY:
-        vcpu.enter(Phase.CONFIGURED if features & _VECTORS else Phase.READY)
+        vcpu.enter(Phase.CONFIGURED if vcpu.features & _VECTORS else Phase.READY)
     vcpu.mp_state = MpState.STOPPED if F.POWER_OFF in wanted else MpState.RUNNABLE
     return None
 
 
-def _named(profile: KernelProfile, bits: Iterable[int]) -> tuple[frozenset[F], Refused | None]:
-    """The features that bits stand for in this kernel's header."""
-    names = {number: name for name, number in profile.feature_bits.items() if name is not F.VEC}
-    asked = sorted(set(bits))
-    unknown = [bit for bit in asked if bit >= profile.feature_count or bit not in names]
+def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
+    """All vCPUs of a VM are alike, but for POWER_OFF."""
+    names, vm = _names(vcpu.vm.profile), vcpu.vm
+    unknown = [bit for bit in bits if bit not in names]
     if unknown:
-        return frozenset(), Refused(rules.UNKNOWN_FEATURE, f"bit {', '.join(map(str, unknown))}")
-    return frozenset(names[bit] for bit in asked), None
+        return Refused(rules.UNKNOWN_FEATURE, f"bit {', '.join(map(str, unknown))}")
+    wanted = frozenset(names[bit] for bit in bits)
+    refused = _check_features(vcpu, wanted)
+    if refused is not None:
+        return refused
+    if vm.features is not None and wanted - {F.POWER_OFF} != vm.features:
+        return Refused(rules.FEATURES_DIFFER, _difference(wanted - {F.POWER_OFF}, vm.features))
+    return wanted
+
+
+def _choose_for_vcpu(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
+    """Each vCPU for itself, bit by bit: what a refused first call took before its fault stays taken,
+    and the VM's register width is fixed by the first call that gets as far as a reset."""
+    names = _names(vcpu.vm.profile)
+    for bit in sorted({*bits, *names}):
+        if bit not in names:
+            return Refused(rules.UNKNOWN_FEATURE, f"bit {bit}")
+        asked = bit in bits
+        if vcpu.phase is not Phase.CREATED and asked != (names[bit] in vcpu.requested):
+            return Refused(rules.FEATURES_DIFFER, f"{'+' if asked else '-'}{names[bit]}")
+        if asked:
+            vcpu.requested |= {names[bit]}
+    wanted = vcpu.requested
+    if vcpu.vm.is_32bit is None:
+        vcpu.vm.is_32bit = F.EL1_32BIT in wanted
+    if (F.EL1_32BIT in wanted) != vcpu.vm.is_32bit:
+        vcpu.requested = frozenset()
+        return Refused(rules.WIDTH_DIFFERS)
+    refused = _check_features(vcpu, wanted)
+    if refused is not None:
+        vcpu.requested = frozenset()
+        return refused
+    return wanted
+
+
+def _names(profile: KernelProfile) -> dict[int, F]:
+    """Features by their number in this kernel's header."""
+    return {number: name for name, number in profile.feature_bits.items() if name is not F.VEC}
 
 
 def _check_features(vcpu: Vcpu, wanted: frozenset[F]) -> Refused | None:
@@ -73,22 +104,6 @@ def _check_features(vcpu: Vcpu, wanted: frozenset[F]) -> Refused | None:
         return Refused(rules.PMU_STRICT_ALONE)
     if F.EL1_32BIT in wanted and (vcpu.vm.has_mte or F.HAS_EL2 in wanted):
         return Refused(rules.AARCH32_CONFLICT)
-    return None
-
-
-def _check_history(vcpu: Vcpu, wanted: frozenset[F]) -> Refused | None:
-    """The features must repeat what this vCPU, or the whole VM, was initialised with before."""
-    vm = vcpu.vm
-    if VM_WIDE_FEATURES in vm.profile:
-        features = wanted - {F.POWER_OFF}
-        if vm.features is not None and features != vm.features:
-            return Refused(rules.FEATURES_DIFFER, _difference(features, vm.features))
-        return None
-    if vcpu.phase is not Phase.CREATED and wanted != vcpu.requested:
-        return Refused(rules.FEATURES_DIFFER, _difference(wanted, vcpu.requested))
-    for other in vm.vcpus.values():
-        if other.phase is not Phase.CREATED and (F.EL1_32BIT in other.features) != (F.EL1_32BIT in wanted):
-            return Refused(rules.WIDTH_DIFFERS, f"vCPU {other.id} differs")
     return None
 
 

@@ -27,7 +27,7 @@ class Vcpu:
         "refuses",
         "core",
         "demux",
-        "events",
+        "serror",
         "features",
         "has_run",
         "id",
@@ -59,7 +59,7 @@ class Vcpu:
         self.id_regs: dict[int, int] = {}
         self.id_limits: dict[int, int] = {}
         self.demux: dict[int, int] = {}
-        self.events = bytes(64)
+        self.serror = (0, 0)
         self.sve_max_vq = 0
         self.sme_max_vq = 0
         self.svcr = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.model import firmware
 from armkvm.model.host import Platform
 from armkvm.model.profile import VM_WIDE_FEATURES, KernelProfile
 from armkvm.model.vcpu import Vcpu
@@ -14,7 +15,8 @@ DEFAULT_IPA_BITS = 40
 class Vm:
     """Everything KVM keeps for a VM that userspace can see.
 
-    `features` is None until the first successful KVM_ARM_VCPU_INIT. `id_regs` holds the feature
+    `features` is None until the first successful KVM_ARM_VCPU_INIT, `is_32bit` (where features belong
+    to each vCPU) until the first one that got as far as a reset. `id_regs` holds the feature
     ID registers of the VM and `id_limits` what each was initialised to, which is the most it may
     be set to. `counter` is the host's physical counter, which advances when it is looked at.
     """
@@ -25,6 +27,7 @@ class Vm:
         self.vcpus: dict[int, Vcpu] = {}
         self.caps: dict[int, tuple[int, ...]] = {}
         self.features: frozenset[F] | None = None
+        self.is_32bit: bool | None = None
         self.id_regs: dict[int, int] = {}
         self.id_limits: dict[int, int] = {}
         self._shared: dict[int, int] = {}

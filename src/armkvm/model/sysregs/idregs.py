@@ -27,7 +27,7 @@ from armkvm.model.profile import (
     WRITABLE_IMP_ID,
 )
 from armkvm.model.sysregs.table import Row, rows, store, to_host
-from armkvm.model.tables.writable import effective_mask, reported_mask
+from armkvm.model.tables.writable import AARCH32, effective_mask, reported_mask
 from armkvm.model.vcpu import Vcpu
 
 Check = Callable[[Vcpu, int, int], "int | Refused"]
@@ -47,7 +47,7 @@ def read_id(vcpu: Vcpu, row: Row) -> int:
 def write_id(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     """Write a feature ID register of the VM."""
     vm, limit = vcpu.vm, vcpu.id_limits[row.id]
-    if _is_aarch32(row.reg) and not vm.platform.has_aarch32_el0:
+    if row.reg in AARCH32 and not vm.platform.has_aarch32_el0:
         return None  # the host cannot run AArch32, so its view is write-ignored
     # the register's own check
     check = _CHECKS.get(row.reg)
@@ -87,10 +87,6 @@ def _beyond(table: str, reg: SysReg, limit: int, value: int) -> str:
 
 def _was(vcpu: Vcpu, row: Row, value: int) -> str:
     return f"asked for {value:#x}, it is {vcpu.id_regs[row.id]:#x}"
-
-
-def _is_aarch32(reg: SysReg) -> bool:
-    return 1 <= reg.crm <= 3 and reg.op1 == 0
 
 
 # -- checks of their own -----------------------------------------------------------------------

@@ -14,8 +14,21 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import PMMIR, PMU_BY_ID_REGISTERS
-from armkvm.model.sysregs.table import POISON, Row, all_of, ignored, rows, store, to, under, with_feature, zero
+from armkvm.model.profile import PMMIR, PMU_BY_ID_REGISTERS, PMU_SETS_AND_CLEARS
+from armkvm.model.sysregs.table import (
+    POISON,
+    Row,
+    all_of,
+    ignored,
+    rows,
+    store,
+    stored,
+    to,
+    to_host,
+    under,
+    with_feature,
+    zero,
+)
 from armkvm.model.vcpu import Vcpu
 
 _PMU = with_feature(F.PMU_V3)
@@ -28,6 +41,8 @@ _PMUVER = field("ID_AA64DFR0_EL1", "PMUVer")
 
 _PMCR_N_SHIFT, _PMCR_N = 11, 0x1F << 11
 _PMCR_LC = 1 << 6
+_PMCR_WRITABLE = 0xFF
+_ALL_BITS = (1 << 64) - 1
 
 
 def counter_mask(vcpu: Vcpu) -> int:
@@ -60,11 +75,89 @@ def _evtyper_mask(vcpu: Vcpu) -> int:
     return mask
 
 
-def _write_set(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
-    return store(vcpu, row, value & counter_mask(vcpu))
+def _reset_pmcr(vcpu: Vcpu, row: Row) -> int:
+    if PMU_BY_ID_REGISTERS not in vcpu.vm.profile:
+        return to_host(vcpu, row)
+    return 0 if vcpu.vm.platform.has_aarch32_el0 else _PMCR_LC
+
+
+def _read_pmcr(vcpu: Vcpu, row: Row) -> int:
+    value = stored(vcpu, row)
+    if PMU_BY_ID_REGISTERS not in vcpu.vm.profile:
+        return value
+    return value & ~_PMCR_N | vcpu.vm.pmu_counters << _PMCR_N_SHIFT
+
+
+def _write_pmcr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+    """N lowers the VM's number of counters until it runs; too many are silently ignored."""
+    vm = vcpu.vm
+    if PMU_BY_ID_REGISTERS not in vm.profile:
+        return store(vcpu, row, value)
+    counters = (value & _PMCR_N) >> _PMCR_N_SHIFT
+    fixed = F.PMU_V3_STRICT in vcpu.features or F.HAS_EL2 in vcpu.features
+    if not vm.has_run and not fixed and counters <= vm.platform.pmu_counters:
+        vm.pmu_counters = counters
+    value &= _PMCR_WRITABLE
+    return store(vcpu, row, value if vm.platform.has_aarch32_el0 else value | _PMCR_LC)
+
+
+def _paired(set_name: str, clear_name: str) -> list[Row]:
+    """Two views of one set of bits, kept under the SET register's id."""
+    home = int(id_of(sysreg(set_name)))
+
+    def read(vcpu: Vcpu, row: Row) -> int:
+        return vcpu.sysregs[home] & _seen(vcpu)
+
+    def assign(vcpu: Vcpu, value: int) -> None:
+        vcpu.sysregs[home] = value
+
+    def write_set(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+        if PMU_SETS_AND_CLEARS in vcpu.vm.profile:
+            value = vcpu.sysregs[home] | value & counter_mask(vcpu)
+        assign(vcpu, _kept(vcpu, value))
+        return None
+
+    def write_clear(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+        if PMU_SETS_AND_CLEARS in vcpu.vm.profile:
+            value = vcpu.sysregs[home] & ~(value & counter_mask(vcpu))
+        assign(vcpu, _kept(vcpu, value))
+        return None
+
+    return [
+        *rows(set_name, visible=_PMU, reset=_reset_set, read=read, write=write_set),
+        *rows(clear_name, visible=_PMU, reset=None, read=read, write=write_clear),
+    ]
+
+
+def _kept(vcpu: Vcpu, value: int) -> int:
+    return value & counter_mask(vcpu) if PMU_BY_ID_REGISTERS in vcpu.vm.profile else value
+
+
+def _seen(vcpu: Vcpu) -> int:
+    return counter_mask(vcpu) if PMU_BY_ID_REGISTERS in vcpu.vm.profile else _ALL_BITS
+
+
+_SLOTS = 0xFF
+
+
+def _write_pmmir(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+    """SLOTS may be hidden before the first run."""
+    current = stored(vcpu, row)
+    if value & ~_SLOTS:
+        return Refused(rules.PMMIR_INVALID, f"asked for {value:#x}")
+    if vcpu.vm.has_run:
+        return None if value == current else Refused(rules.PMMIR_FROZEN, f"asked for {value:#x}, it is {current:#x}")
+    if value not in (0, current):
+        return Refused(rules.PMMIR_INVALID, f"asked for {value:#x}, it is {current:#x}")
+    return store(vcpu, row, value)
 
 
 ROWS: list[Row] = [
+    *rows("PMCR_EL0", visible=_PMU, reset=_reset_pmcr, read=_read_pmcr, write=_write_pmcr),
+    *_paired("PMCNTENSET_EL0", "PMCNTENCLR_EL0"),
+    *_paired("PMINTENSET_EL1", "PMINTENCLR_EL1"),
+    *_paired("PMOVSSET_EL0", "PMOVSCLR_EL0"),
+    *rows("PMMIR_EL1", visible=all_of(under(PMMIR), _PMU), reset=to_host, write=_write_pmmir),
     *rows(*(f"PMEVCNTR{n}_EL0" for n in range(31)), visible=_PMU, reset=_reset_evcntr),
     *rows(*(f"PMEVTYPER{n}_EL0" for n in range(31)), visible=_PMU, reset=_reset_evtyper),
     *rows("PMCCNTR_EL0", visible=_PMU),

@@ -1,0 +1,230 @@
+"""``model:HOST``: the protocol over the executable model. Refusals become `KvmError` here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import NoReturn, Self
+
+from armkvm.abi.caps import Cap
+from armkvm.abi.regid import RegId
+from armkvm.abi.structs import VCPU_EVENTS
+from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
+from armkvm.backends.base import Feature
+from armkvm.catalog import name_of
+from armkvm.errors import KvmError
+from armkvm.model import attributes, lifecycle as calls, machine, one_reg, reglist, rules, run, setup, vcpu_state
+from armkvm.model.host import Platform
+from armkvm.model.outcome import Refused
+from armkvm.model.profile import KernelProfile
+from armkvm.model.vcpu import Vcpu
+from armkvm.model.vm import Vm
+from armkvm.state import Exit, HostFacts
+
+
+def _raise(
+    refused: Refused, operation: str, reg: int | None = None, vcpu: Vcpu | None = None
+) -> NoReturn:
+    known = None if reg is None else RegId(reg)
+    raise KvmError(
+        refused.errno,
+        operation,
+        reg=known,
+        reg_name="" if known is None else name_of(known),
+        rule=refused.rule,
+        detail=refused.detail,
+        state="" if vcpu is None else vcpu.state_words,
+        count=refused.count,
+    )
+
+
+class _Handle:
+    """Nothing is held, so closing only marks the handle."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class ModelSystem(_Handle):
+    """A modelled host."""
+
+    def __init__(self, facts: HostFacts, profile: KernelProfile, uri: str = "") -> None:
+        self.platform = Platform(facts, profile)
+        self.uri = uri or f"model:{facts.name}"
+
+    @property
+    def kernel(self) -> str:
+        return self.platform.facts.kernel
+
+    def api_version(self) -> int:
+        return 12
+
+    def check_extension(self, cap: Cap | int) -> int:
+        return _extension(self.platform, cap, on_vm=False)
+
+    def create_vm(self, machine_type: int = 0) -> ModelVm:
+        vm = machine.create_vm(self.platform, machine_type)
+        if isinstance(vm, Refused):
+            _raise(vm, "KVM_CREATE_VM")
+        return ModelVm(vm)
+
+
+def _extension(platform: Platform, cap: int, on_vm: bool) -> int:
+    value = machine.check_extension(platform, cap, on_vm)
+    if value < 0:
+        raise KvmError(-value, "KVM_CHECK_EXTENSION")
+    return value
+
+
+class ModelVm(_Handle):
+    """A modelled VM."""
+
+    def __init__(self, vm: Vm) -> None:
+        self.vm = vm
+
+    def check_extension(self, cap: Cap | int) -> int:
+        return _extension(self.vm.platform, cap, on_vm=True)
+
+    def create_vcpu(self, vcpu_id: int) -> ModelVcpu:
+        vcpu = machine.create_vcpu(self.vm, vcpu_id)
+        if isinstance(vcpu, Refused):
+            _raise(vcpu, "KVM_CREATE_VCPU")
+        return ModelVcpu(vcpu)
+
+    def preferred_target(self) -> tuple[int, Sequence[int]]:
+        return self.vm.platform.facts.preferred_target, (0,) * 7
+
+    def enable_cap(self, cap: Cap | int, *args: int, flags: int = 0) -> None:
+        refused = machine.enable_cap(self.vm, cap, args, flags)
+        if refused is not None:
+            _raise(refused, "KVM_ENABLE_CAP")
+
+    def writable_masks(self, range_: int = 0, reserved: Sequence[int] = ()) -> Mapping[RegId, int]:
+        masks = machine.writable_masks(self.vm, range_, reserved)
+        if isinstance(masks, Refused):
+            _raise(masks, "KVM_ARM_GET_REG_WRITABLE_MASKS")
+        return masks
+
+    def set_counter_offset(self, offset: int, reserved: int = 0) -> None:
+        refused = machine.set_counter_offset(self.vm, offset, reserved)
+        if refused is not None:
+            _raise(refused, "KVM_ARM_SET_COUNTER_OFFSET")
+
+
+class ModelVcpu(_Handle):
+    """A modelled vCPU."""
+
+    def __init__(self, vcpu: Vcpu) -> None:
+        self.vcpu = vcpu
+
+    @property
+    def id(self) -> int:
+        return self.vcpu.id
+
+    # -- life cycle ------------------------------------------------------------------------
+
+    def init(self, features: Iterable[Feature] = (), target: int | None = None) -> None:
+        facts, profile = self.vcpu.vm.platform.facts, self.vcpu.vm.profile
+        bits = [_bit(profile, feature, calls.INIT) for feature in features]
+        refused = setup.init(self.vcpu, bits, facts.preferred_target if target is None else target)
+        if refused is not None:
+            _raise(refused, calls.INIT, vcpu=self.vcpu)
+
+    def finalize(self, feature: Feature) -> None:
+        number = _bit(self.vcpu.vm.profile, feature, calls.FINALIZE)
+        refused = setup.finalize(self.vcpu, number)
+        if refused is not None:
+            _raise(refused, calls.FINALIZE, vcpu=self.vcpu)
+
+    def run(self, immediate_exit: bool = False) -> Exit:
+        outcome = run.run(self.vcpu, immediate_exit)
+        if isinstance(outcome, Refused):
+            _raise(outcome, calls.RUN, vcpu=self.vcpu)
+        return outcome
+
+    # -- registers -------------------------------------------------------------------------
+
+    def get_one_reg(self, reg: int) -> bytes:
+        data = one_reg.get_one_reg(self.vcpu, reg)
+        if data.__class__ is Refused:
+            _raise(data, calls.GET_ONE_REG, reg, self.vcpu)
+        return data  # type: ignore[return-value]  # a class test is cheaper than isinstance here
+
+    def set_one_reg(self, reg: int, data: bytes) -> None:
+        if len(data) != 1 << (reg >> 52 & 15):
+            raise ValueError(f"{RegId(reg)!r} holds {RegId(reg).size} bytes, not {len(data)}")
+        refused = one_reg.set_one_reg(self.vcpu, reg, data)
+        if refused is not None:
+            _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
+
+    def get_regs(self, regs: Iterable[int]) -> list[bytes]:
+        return [self.get_one_reg(reg) for reg in regs]
+
+    def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
+        for reg, data in pairs:
+            self.set_one_reg(reg, data)
+
+    def get_one_reg_null(self, reg: int) -> None:
+        self.get_one_reg(reg)
+        _raise(Refused(rules.BAD_POINTER), calls.GET_ONE_REG, reg, self.vcpu)
+
+    def set_one_reg_null(self, reg: int) -> None:
+        refused = one_reg.set_one_reg(self.vcpu, reg, None)
+        if refused is not None:
+            _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
+
+    def reg_list(self, n: int | None = None) -> list[RegId]:
+        listed = reglist.get_reg_list(self.vcpu, n)
+        if isinstance(listed, Refused):
+            _raise(listed, calls.GET_REG_LIST, vcpu=self.vcpu)
+        return [RegId(reg) for reg in listed]
+
+    # -- other state -----------------------------------------------------------------------
+
+    def get_mp_state(self) -> int:
+        return self.vcpu.mp_state
+
+    def set_mp_state(self, state: int) -> None:
+        refused = vcpu_state.set_mp_state(self.vcpu, state)
+        if refused is not None:
+            _raise(refused, calls.SET_MP_STATE, vcpu=self.vcpu)
+
+    def get_vcpu_events(self) -> bytes:
+        events = vcpu_state.get_events(self.vcpu)
+        if isinstance(events, Refused):
+            _raise(events, calls.GET_VCPU_EVENTS, vcpu=self.vcpu)
+        return events
+
+    def set_vcpu_events(self, events: bytes) -> None:
+        if len(events) != VCPU_EVENTS.size:
+            raise ValueError(f"struct kvm_vcpu_events has {VCPU_EVENTS.size} bytes, not {len(events)}")
+        refused = vcpu_state.set_events(self.vcpu, events)
+        if refused is not None:
+            _raise(refused, calls.SET_VCPU_EVENTS, vcpu=self.vcpu)
+
+    def has_attr(self, group: int, attr: int) -> None:
+        refused = attributes.has_attr(self.vcpu, group, attr)
+        if refused is not None:
+            _raise(refused, "KVM_HAS_DEVICE_ATTR", vcpu=self.vcpu)
+
+
+def _bit(profile: KernelProfile, feature: Feature, operation: str) -> int:
+    """A feature's number: this kernel's, or the one a program built for a newer kernel would pass."""
+    if not isinstance(feature, VcpuFeature):
+        return feature
+    number = profile.bit_of(feature)
+    if number is None:
+        number = BITS_7_3.get(feature)
+    if number is None:
+        _raise(Refused(rules.UNKNOWN_FEATURE, f"{feature} has no number in kernel {profile.name}"), operation)
+    return number

@@ -1,0 +1,55 @@
+"""A vCPU's state that is no register: whether it runs, and pending events.
+
+Source: Linux arch/arm64/kvm/arm.c, guest.c (__kvm_arm_vcpu_get_events, __kvm_arm_vcpu_set_events).
+"""
+
+from __future__ import annotations
+
+from armkvm.abi.structs import VCPU_EVENTS, MpState
+from armkvm.arch.idfields import field
+from armkvm.catalog import id_of
+from armkvm.model import rules
+from armkvm.model.lifecycle import GET_VCPU_EVENTS, SET_VCPU_EVENTS
+from armkvm.model.outcome import Refused
+from armkvm.model.profile import EVENTS_BEFORE_INIT
+from armkvm.model.vcpu import Vcpu
+
+_RAS = field("ID_AA64PFR0_EL1", "RAS")
+_ISS = (1 << 25) - 1
+
+
+def set_mp_state(vcpu: Vcpu, state: int) -> Refused | None:
+    """KVM_SET_MP_STATE, in any phase."""
+    if state not in (MpState.RUNNABLE, MpState.STOPPED, MpState.SUSPENDED):
+        return Refused(rules.BAD_MP_STATE, f"asked for {state}")
+    vcpu.mp_state = state
+    return None
+
+
+def _host_has_ras(vcpu: Vcpu) -> bool:
+    platform = vcpu.vm.platform
+    return bool(_RAS.extract(platform.value(id_of(_RAS.register))))
+
+
+def get_events(vcpu: Vcpu) -> bytes | Refused:
+    """KVM_GET_VCPU_EVENTS: has_esr always says what the host can do."""
+    rule = vcpu.refuses.get(GET_VCPU_EVENTS)
+    if rule is not None and EVENTS_BEFORE_INIT not in vcpu.vm.profile:
+        return Refused(rule)
+    pending, esr = vcpu.serror
+    return VCPU_EVENTS.pack(pending, _host_has_ras(vcpu), 0, esr if pending else 0, *[0] * 12)
+
+
+def set_events(vcpu: Vcpu, events: bytes) -> Refused | None:
+    """KVM_SET_VCPU_EVENTS: an external abort is injected at once and never reported back."""
+    rule = vcpu.refuses.get(SET_VCPU_EVENTS)
+    if rule is not None:
+        return Refused(rule)
+    pending, has_esr, _, esr, *reserved = VCPU_EVENTS.unpack(events)
+    if any(reserved) or any(events[3:8]):
+        return Refused(rules.EVENTS_RESERVED)
+    if pending and has_esr and not (_host_has_ras(vcpu) and esr & ~_ISS == 0):
+        return Refused(rules.EVENTS_NO_ESR, f"syndrome {esr:#x}")
+    if pending:
+        vcpu.serror = (1, esr if has_esr else 0)
+    return None

@@ -1,0 +1,1 @@
+"""Recorded call sequences, and replaying them on any place."""

@@ -1,0 +1,52 @@
+"""The sequences of a recording, with what is known to be wrong in recordings put right.
+
+An erratum is a row: which step of which sequence says something that its recorder did not do,
+and how that is known. It applies only where the step is exactly as described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Erratum:
+    """One step attributed to the wrong vCPU."""
+
+    sequence: str
+    step: int
+    ioctl: str
+    said: int
+    was: int
+    because: str
+
+
+ERRATA = (
+    Erratum(
+        sequence="two_vcpus_different_vls",
+        step=3,
+        ioctl="KVM_SET_ONE_REG",
+        said=1,
+        was=0,
+        because="The recorder issued this write on vCPU 0, and the answers that follow show it: vCPU 0 "
+        "reads back the set that was written, vCPU 1 its default.",
+    ),
+)
+
+
+def sequences(recording: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The named call sequences of a recording or trace, errata applied."""
+    return [_corrected(sequence) for sequence in recording["probes"]]
+
+
+def _corrected(sequence: Mapping[str, Any]) -> dict[str, Any]:
+    steps: Sequence[Mapping[str, Any]] = sequence["steps"]
+    for erratum in ERRATA:
+        if sequence["name"] == erratum.sequence and len(steps) > erratum.step:
+            step = steps[erratum.step]
+            if step["ioctl"] == erratum.ioctl and step.get("vcpu", 0) == erratum.said:
+                fixed = {**step, "vcpu": erratum.was}
+                steps = [*steps[: erratum.step], fixed, *steps[erratum.step + 1 :]]
+    return {**sequence, "steps": steps}
