@@ -39,7 +39,7 @@ bench: venv-run
 	@for program in bench/*.py; do $(BIN)/python "$$program" || exit; done
 
 pins:
-	@tools/pin-requirements
+	@"$${PYTHON:-python3}" tools/pin-requirements
 
 clean:
 	@rm -rf $(VENV) $(VENV).lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage dist build
