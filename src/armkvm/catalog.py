@@ -5,8 +5,9 @@ Ids, encodings and names are three spaces with warts between them; all of them a
 * **Timers.** KVM_REG_ARM_TIMER_CVAL and _CNT carry each other's encodings (a slip of 2015 that
   became ABI): the id spelled CNTVCT_EL0 accesses CNTV_CVAL_EL0 and the other way round. The
   PTIMER ids are not exchanged. The ids are therefore named by the kernel's constants.
-* **Core registers** are offsets into struct kvm_regs and have no encoding; SP, ELR_EL1 and
-  SPSR_EL1 exist as system registers too, which KVM does not offer as such.
+* **Core registers** are offsets into struct kvm_regs and have no encoding. SP_EL1, ELR_EL1,
+  SPSR_EL1, FPCR and FPSR exist as system registers too, which KVM does not offer as such: the
+  name means the core register, the encoding is written generically.
 * **Vector-length sets** are registers only of KVM.
 
 Source: Linux arch/arm64/include/uapi/asm/kvm.h, arch/arm64/kvm/sys_regs.c.
@@ -15,7 +16,7 @@ Source: Linux arch/arm64/include/uapi/asm/kvm.h, arch/arm64/kvm/sys_regs.c.
 from __future__ import annotations
 
 from armkvm.abi import core
-from armkvm.abi.regid import CLASS_NAMES, RegClass, RegId
+from armkvm.abi.regid import CLASS_NAMES, SLICES, ZA_ROWS, RegClass, RegId
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import BY_NAME, name_of as sysreg_name, sysreg
 
@@ -58,6 +59,9 @@ _NAMES: dict[int, str] = {
     **{RegId.sysreg(carried): name for name, (carried, _) in TIMERS.items()},
 }
 _IDS: dict[str, RegId] = {name.upper(): RegId(number) for number, name in _NAMES.items()}
+_SLICED = {
+    name for number, name in _NAMES.items() if RegId(number).reg_class == RegClass.SVE and not number % SLICES
+}
 
 
 def accessed_register(reg: RegId) -> SysReg | None:
@@ -81,14 +85,15 @@ def name_of(reg: RegId) -> str:
         return name
     encoding = reg.encoding
     if encoding is not None:
-        return sysreg_name(encoding)
+        name = sysreg_name(encoding)
+        return encoding.generic_name if name in _IDS else name
     if reg.is_arm64 and not reg >> 28 & 15:
-        low, part = reg.low, reg.low & 31
+        row, part = divmod(reg.low, SLICES)
         if reg.reg_class == RegClass.SVE and part:
             first = _NAMES.get(reg - part)
-            return f"{first}/{part}" if first and low < 0x800 else ""
-        if reg.reg_class == RegClass.SME and low < 0x2000 and reg == RegId.za(low >> 5, part):
-            return f"ZA[{low >> 5}]" + (f"/{part}" if part else "")
+            return f"{first}/{part}" if first in _SLICED else ""
+        if reg.reg_class == RegClass.SME and row < ZA_ROWS and reg == RegId.za(row, part):
+            return f"ZA[{row}]" + (f"/{part}" if part else "")
     return ""
 
 
@@ -115,7 +120,7 @@ def parse(text: str) -> RegId:
     try:
         if head.startswith("ZA[") and head.endswith("]"):
             return RegId.za(int(head[3:-1]), int(part) if slash else 0)
-        if slash and head in _IDS and _IDS[head].reg_class == RegClass.SVE and 0 < int(part) < 32:
+        if slash and head in _SLICED and 0 < int(part) < SLICES:
             return RegId(_IDS[head] + int(part))
         return id_of(sysreg(word))
     except ValueError:

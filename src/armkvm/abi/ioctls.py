@@ -81,6 +81,8 @@ _VM = {
 _DEVICE = {Ioctl.KVM_SET_DEVICE_ATTR, Ioctl.KVM_GET_DEVICE_ATTR, Ioctl.KVM_HAS_DEVICE_ATTR}
 
 ISSUED_ON: dict[Ioctl, On] = {
-    call: On.SYSTEM if call in _SYSTEM else On.VM if call in _VM else On.DEVICE if call in _DEVICE else On.VCPU
-    for call in Ioctl
+    **dict.fromkeys(Ioctl, On.VCPU),
+    **dict.fromkeys(_SYSTEM, On.SYSTEM),
+    **dict.fromkeys(_VM, On.VM),
+    **dict.fromkeys(_DEVICE, On.DEVICE),
 }

@@ -34,6 +34,7 @@ CORE_FPSR, CORE_FPCR = 212, 213
 SVE_Z, SVE_P, SVE_FFR, SVE_VLS = 0x0000, 0x0400, 0x0600, 0xFFFF
 SME_ZA, SME_ZT0, SME_VLS = 0x0000, 0x0600, 0xFFFE
 Z_BYTES, P_BYTES, VLS_BYTES, ZT0_BYTES = 256, 32, 64, 64
+SLICES, ZA_ROWS = 32, 256
 
 CCSIDR_COUNT = 14
 
@@ -62,6 +63,8 @@ CLASS_NAMES = {
 
 
 def _id(size: int, reg_class: int, low: int) -> int:
+    if low >> CLASS_SHIFT:
+        raise ValueError(f"the class-specific part of a register id has 16 bits, not {low:#x}")
     return KVM_REG_ARM64 | (size.bit_length() - 1) << SIZE_SHIFT | reg_class << CLASS_SHIFT | low
 
 
@@ -115,17 +118,17 @@ class RegId(int):
     @classmethod
     def z(cls, n: int, part: int = 0) -> RegId:
         """SVE Zn, 2048-bit slice `part`."""
-        return cls(_id(Z_BYTES, RegClass.SVE, SVE_Z | _in_range("Z", n, 32) << 5 | part))
+        return cls(_id(Z_BYTES, RegClass.SVE, SVE_Z | _in_range("Z", n, 32) << 5 | _slice(part)))
 
     @classmethod
     def p(cls, n: int, part: int = 0) -> RegId:
         """SVE Pn, 256-bit slice `part`."""
-        return cls(_id(P_BYTES, RegClass.SVE, SVE_P | _in_range("P", n, 16) << 5 | part))
+        return cls(_id(P_BYTES, RegClass.SVE, SVE_P | _in_range("P", n, 16) << 5 | _slice(part)))
 
     @classmethod
     def ffr(cls, part: int = 0) -> RegId:
         """SVE first-fault register, 256-bit slice `part`."""
-        return cls(_id(P_BYTES, RegClass.SVE, SVE_FFR | part))
+        return cls(_id(P_BYTES, RegClass.SVE, SVE_FFR | _slice(part)))
 
     @classmethod
     def sve_vls(cls) -> RegId:
@@ -135,7 +138,7 @@ class RegId(int):
     @classmethod
     def za(cls, row: int, part: int = 0) -> RegId:
         """SME ZA, horizontal row `row`, 2048-bit slice `part`."""
-        return cls(_id(Z_BYTES, RegClass.SME, SME_ZA | _in_range("ZA row", row, 256) << 5 | part))
+        return cls(_id(Z_BYTES, RegClass.SME, SME_ZA | _in_range("ZA row", row, ZA_ROWS) << 5 | _slice(part)))
 
     @classmethod
     def zt0(cls) -> RegId:
@@ -192,3 +195,7 @@ def _in_range(what: str, n: int, count: int) -> int:
     if not 0 <= n < count:
         raise ValueError(f"{what} number is 0..{count - 1}, not {n}")
     return n
+
+
+def _slice(part: int) -> int:
+    return _in_range("slice", part, SLICES)

@@ -8,12 +8,12 @@ Source: Linux arch/arm64/include/uapi/asm/kvm.h (6.1 to 7.3); the SME series v4 
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 FEATURE_BITS_MAX = 7 * 32  # struct kvm_vcpu_init has features[7]
 
 
-class VcpuFeature(str, Enum):
+class VcpuFeature(StrEnum):
     """KVM_ARM_VCPU_<name>."""
 
     POWER_OFF = "POWER_OFF"
@@ -28,9 +28,6 @@ class VcpuFeature(str, Enum):
     PMU_V3_STRICT = "PMU_V3_STRICT"
     SME = "SME"
     VEC = "VEC"  # KVM_ARM_VCPU_VEC: FINALIZE's name for SVE and SME together; shares SVE's number
-
-    def __str__(self) -> str:
-        return self.value
 
 
 _SINCE_4_X = {
