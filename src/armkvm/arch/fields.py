@@ -11,8 +11,7 @@ Linux's feature tables (arch/arm64/kernel/cpufeature.c, arm64_ftr_safe_value).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field as attribute
+from dataclasses import dataclass, field as attribute
 from enum import Enum
 from typing import TypeAlias
 

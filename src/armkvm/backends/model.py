@@ -13,7 +13,17 @@ from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
 from armkvm.backends.base import Feature
 from armkvm.catalog import name_of
 from armkvm.errors import KvmError
-from armkvm.model import attributes, lifecycle as calls, machine, one_reg, reglist, rules, run, setup, vcpu_state
+from armkvm.model import (
+    attributes,
+    lifecycle as calls,
+    machine,
+    one_reg,
+    reglist,
+    rules,
+    run,
+    setup,
+    vcpu_state,
+)
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import KernelProfile
@@ -22,9 +32,7 @@ from armkvm.model.vm import Vm
 from armkvm.state import Exit, HostFacts
 
 
-def _raise(
-    refused: Refused, operation: str, reg: int | None = None, vcpu: Vcpu | None = None
-) -> NoReturn:
+def _raise(refused: Refused, operation: str, reg: int | None = None, vcpu: Vcpu | None = None) -> NoReturn:
     known = None if reg is None else RegId(reg)
     raise KvmError(
         refused.errno,

@@ -51,7 +51,9 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
         return None
     smallest = _smallest_line(platform, reg & 1)
     if (value & _LINE_SIZE) + 4 < smallest:
-        return Refused(rules.CCSIDR_INVALID, f"asked for {value:#x}, lines are at least {1 << smallest} bytes")
+        return Refused(
+            rules.CCSIDR_INVALID, f"asked for {value:#x}, lines are at least {1 << smallest} bytes"
+        )
     # effect
     vcpu.demux[reg] = value
     return None

@@ -34,7 +34,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG of a core register."""
     value = vcpu.core.get(reg)
     if value is None or (reg in V and not has_v_registers(vcpu)):
-        return _misnamed(vcpu, reg)
+        return _misnamed(reg)
     return value.to_bytes(1 << (reg >> 52 & 15), "little")
 
 
@@ -42,7 +42,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG of a core register."""
     # identity and size
     if reg not in vcpu.core or (reg in V and not has_v_registers(vcpu)):
-        return _misnamed(vcpu, reg)
+        return _misnamed(reg)
     if data is None:
         return Refused(rules.BAD_POINTER)
     # value
@@ -56,7 +56,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     return None
 
 
-def _misnamed(vcpu: Vcpu, number: int) -> Refused:
+def _misnamed(number: int) -> Refused:
     """Why an id of the core class names no register of this vCPU."""
     reg = RegId(number)
     word = number & 0xFFFFFFF & ~(0xFFF << 16) | (number >> 28 & 15) << 28

@@ -54,7 +54,7 @@ class Platform:
     def __init__(self, facts: HostFacts, profile: KernelProfile) -> None:
         self.facts = facts
         self.profile = profile
-        self._limits: dict[tuple[frozenset[F], bool], dict[RegId, int]] = {}
+        self._limits: dict[tuple[frozenset[F], bool], dict[int, int]] = {}
 
     @cached_property
     def sve(self) -> VectorLengths:
@@ -105,7 +105,7 @@ class Platform:
         pfr0 = self.value(id_of(sysreg("ID_AA64PFR0_EL1")))
         return field("ID_AA64PFR0_EL1", "EL0").extract(pfr0) == 2
 
-    def limits(self, features: frozenset[F], mte: bool) -> dict[RegId, int]:
+    def limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
         """The feature ID registers of a VM with these features: initial values and write limits.
 
         What the host shows with every feature on, less the fields of the features left out.
@@ -115,9 +115,9 @@ class Platform:
             self._limits[key] = self._compute_limits(features, mte)
         return self._limits[key]
 
-    def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[RegId, int]:
-        limits = dict.fromkeys(_ID_SPACE, 0)
-        limits |= {reg: v for reg, v in self._variant(features).items() if is_feature_id(reg)}
+    def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
+        limits: dict[int, int] = dict.fromkeys(_ID_SPACE, 0)
+        limits |= {int(reg): v for reg, v in self._variant(features).items() if is_feature_id(reg)}
         for feature, masks in HIDDEN_MASKS.items():
             if feature in features:
                 continue

@@ -28,7 +28,9 @@ def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
     if machine_type & ~_IPA_MASK:
         return Refused(rules.BAD_MACHINE_TYPE, f"bits {machine_type & ~_IPA_MASK:#x} are not known")
     if (size or DEFAULT_IPA_BITS) > limit or 0 < size < _IPA_LEAST:
-        return Refused(rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}")
+        return Refused(
+            rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}"
+        )
     return Vm(platform, machine_type)
 
 

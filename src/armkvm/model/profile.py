@@ -108,7 +108,7 @@ TIMER_ISTATUS_COMPUTED = _behaviour(
 )
 UNGATED_TCR2_PIR = _behaviour(
     "ungated-tcr2-pir",
-    "TCR2_EL1, PIRE0_EL1 and PIR_EL1 are listed and accessible on every vCPU, whatever ID_AA64MMFR3_EL1 says.",
+    "TCR2_EL1, PIRE0_EL1 and PIR_EL1 exist on every vCPU, whatever ID_AA64MMFR3_EL1 says.",
     source="arch/arm64/kvm/sys_regs.c",
     since="6.8, until 6.12",
     detect="TCR2_EL1 in KVM_GET_REG_LIST while ID_AA64MMFR3_EL1.TCRX is 0",
@@ -275,7 +275,15 @@ _6_18 = _profile(
     "6.18",
     base=_6_12.behaviours,
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
-    add=(WRITABLE_IMP_ID, SYSREG_TABLE_IS_WHOLE, VENDOR_HYP_BMAP_2, PSCI_1_3, KEEPS_EL0_EL1, SCTLR_EL2_RES1, PMU_NR_COUNTERS),
+    add=(
+        WRITABLE_IMP_ID,
+        SYSREG_TABLE_IS_WHOLE,
+        VENDOR_HYP_BMAP_2,
+        PSCI_1_3,
+        KEEPS_EL0_EL1,
+        SCTLR_EL2_RES1,
+        PMU_NR_COUNTERS,
+    ),
     bits=BITS_6_16,
     count=9,
 )

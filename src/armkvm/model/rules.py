@@ -83,9 +83,7 @@ BAD_MACHINE_TYPE = _rule(
     "The machine type is an IPA size of 0 (meaning 40) or 32 up to the host's limit, and nothing else.",
     "Use 0, or a size KVM_CAP_ARM_VM_IPA_SIZE allows.",
 )
-VCPU_EXISTS = _rule(
-    "vcpu-exists", EEXIST, "A vCPU with this id exists already.", "Use another id."
-)
+VCPU_EXISTS = _rule("vcpu-exists", EEXIST, "A vCPU with this id exists already.", "Use another id.")
 VCPU_ID_TOO_LARGE = _rule(
     "vcpu-id-too-large",
     EINVAL,

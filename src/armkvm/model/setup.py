@@ -63,7 +63,8 @@ def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
 
 def _choose_for_vcpu(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
     """Each vCPU for itself, bit by bit: what a refused first call took before its fault stays taken,
-    and the VM's register width is fixed by the first call that gets as far as a reset."""
+    and the VM's register width is fixed by the first call that gets as far as a reset.
+    """
     names = _names(vcpu.vm.profile)
     for bit in sorted({*bits, *names}):
         if bit not in names:

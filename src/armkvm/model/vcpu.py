@@ -18,16 +18,15 @@ if TYPE_CHECKING:
 class Vcpu:
     """Everything KVM keeps for a vCPU that userspace can see.
 
-    `core` and `sysregs` hold numbers by register id; `id_regs` (and `id_limits`, what they
-    were initialised to) are the VM's own mappings where the kernel keeps ID registers per VM. `z`, `p` (with FFR last) and `za` hold whole slices as KVM
-    returns them: tails beyond the vector length are zero.
+    `core` and `sysregs` hold numbers by register id; `id_regs` and `id_limits` (what they were
+    initialised to) are the VM's own mappings where the kernel keeps ID registers per VM. `z`, `p`
+    (with FFR last) and `za` hold whole slices as KVM returns them: tails beyond the vector length
+    are zero.
     """
 
     __slots__ = (
-        "refuses",
         "core",
         "demux",
-        "serror",
         "features",
         "has_run",
         "id",
@@ -36,10 +35,12 @@ class Vcpu:
         "mp_state",
         "p",
         "phase",
+        "refuses",
         "requested",
+        "serror",
         "sme_max_vq",
-        "sve_max_vq",
         "svcr",
+        "sve_max_vq",
         "sysregs",
         "vm",
         "z",

@@ -79,9 +79,7 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     """Whether an id names a Z, P or FFR that can be accessed now, in the kernel's order."""
     # identity and size
     prefix, low = reg >> 16, reg & 0xFFFF
-    if not (
-        (prefix == _Z_PREFIX and low < _Z_END) or (prefix == _P_PREFIX and SVE_P <= low < _P_END)
-    ):
+    if not ((prefix == _Z_PREFIX and low < _Z_END) or (prefix == _P_PREFIX and SVE_P <= low < _P_END)):
         return Refused(rules.VECTOR_ID_MALFORMED)
     if F.SVE not in vcpu.features:
         return Refused(rules.NO_SVE)
@@ -131,7 +129,8 @@ def clear(vcpu: Vcpu) -> None:
 
 def listed(vcpu: Vcpu) -> list[int]:
     """The SVE block of KVM_GET_REG_LIST: the set of lengths first, so that a restore in list
-    order writes it before what it gives its size."""
+    order writes it before what it gives its size.
+    """
     if F.SVE not in vcpu.features:
         return []
     return [_SVE_VLS, *_CONTENTS]

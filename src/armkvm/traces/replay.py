@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.base import Attributes, Device, Feature, System, Vcpu, Vm
-from armkvm.errors import KvmError, errno_name
-from armkvm.abi.regid import RegId
 from armkvm.catalog import name_of
+from armkvm.errors import KvmError, errno_name
 
 Step = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -35,9 +35,8 @@ class Difference:
 
     def __str__(self) -> str:
         why = f"  ({self.because})" if self.because else ""
-        return (
-            f"{self.sequence}[{self.step}] {self.call}: {self.what} recorded {self.recorded}, here {self.here}{why}"
-        )
+        where = f"{self.sequence}[{self.step}] {self.call}"
+        return f"{where}: {self.what} recorded {self.recorded}, here {self.here}{why}"
 
 
 @dataclass(slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from armkvm.catalog import id_of
 from armkvm.arch.sysregs import sysreg
+from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
 from armkvm.model.profile import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE, KernelProfile
 from armkvm.model.sysregs import el1, el2, idregs, pmu, timers

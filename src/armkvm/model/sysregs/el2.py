@@ -56,9 +56,7 @@ ROWS: list[Row] = [
     *rows("PIRE0_EL2", "PIR_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "S1PIE")), reset=to(0)),
     *rows("POR_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "S1POE")), reset=to(0)),
     *rows("VNCR_EL2", visible=_el2_and(while_field("ID_AA64MMFR4_EL1", "NV_frac")), reset=to(0)),
-    *rows(
-        "CNTHP_CTL_EL2", "CNTHP_CVAL_EL2", visible=_EL2, reset=to(0)
-    ),
+    *rows("CNTHP_CTL_EL2", "CNTHP_CVAL_EL2", visible=_EL2, reset=to(0)),
     *rows(
         "CNTHV_CTL_EL2",
         "CNTHV_CVAL_EL2",

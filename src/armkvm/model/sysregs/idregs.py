@@ -97,7 +97,9 @@ def _at_least(part: Field, least: int) -> Check:
 
     def check(vcpu: Vcpu, value: int, limit: int) -> int | Refused:
         if part.extract(value) < least:
-            return Refused(rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}, the least is {least:#x}")
+            return Refused(
+                rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}, the least is {least:#x}"
+            )
         return value
 
     return check
@@ -197,7 +199,11 @@ def _write_clidr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     """Per vCPU and never frozen; must not promise coherence the host's caches lack."""
     if HOST_CACHE_GEOMETRY in vcpu.vm.profile:
         current = vcpu.sysregs[row.id]
-        return None if value == current else Refused(rules.ID_INVARIANT, f"asked for {value:#x}, it is {current:#x}")
+        return (
+            None
+            if value == current
+            else Refused(rules.ID_INVARIANT, f"asked for {value:#x}, it is {current:#x}")
+        )
     promises_no_cleaning = not value & _LOC or not value & _LOUIS_LOUU
     host_needs_cleaning = not _CTR_IDC.extract(vcpu.vm.platform.value(RegId.sysreg(CTR)))
     if value & _CLIDR_RES0 or (promises_no_cleaning and host_needs_cleaning):

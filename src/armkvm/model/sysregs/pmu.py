@@ -146,7 +146,11 @@ def _write_pmmir(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     if value & ~_SLOTS:
         return Refused(rules.PMMIR_INVALID, f"asked for {value:#x}")
     if vcpu.vm.has_run:
-        return None if value == current else Refused(rules.PMMIR_FROZEN, f"asked for {value:#x}, it is {current:#x}")
+        return (
+            None
+            if value == current
+            else Refused(rules.PMMIR_FROZEN, f"asked for {value:#x}, it is {current:#x}")
+        )
     if value not in (0, current):
         return Refused(rules.PMMIR_INVALID, f"asked for {value:#x}, it is {current:#x}")
     return store(vcpu, row, value)

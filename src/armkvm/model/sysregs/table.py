@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field as attribute
 
+from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field
@@ -62,6 +63,8 @@ def under(behaviour: str) -> Visible:
 
 
 def all_of(*conditions: Visible) -> Visible:
+    """Where every condition holds."""
+
     def visible(vcpu: Vcpu) -> bool:
         return all(condition(vcpu) for condition in conditions)
 
@@ -69,6 +72,8 @@ def all_of(*conditions: Visible) -> Visible:
 
 
 def any_of(*conditions: Visible) -> Visible:
+    """Where one condition holds."""
+
     def visible(vcpu: Vcpu) -> bool:
         return any(condition(vcpu) for condition in conditions)
 
@@ -90,7 +95,7 @@ def unknown(vcpu: Vcpu, row: Row) -> int:
 
 def to_host(vcpu: Vcpu, row: Row) -> int:
     """The host register's own value."""
-    return vcpu.vm.platform.value(row.id)
+    return vcpu.vm.platform.value(RegId(row.id))
 
 
 def stored(vcpu: Vcpu, row: Row) -> int:

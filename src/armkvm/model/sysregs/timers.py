@@ -68,7 +68,5 @@ def _timer(prefix: str, kind: str) -> list[Row]:
     ]
 
 
-
-
 ROWS: list[Row] = [*_timer("CNTV", VIRTUAL), *_timer("CNTP", PHYSICAL)]
 """In the order in which kernels listed them ahead of the other system registers."""
