@@ -12,7 +12,7 @@ from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths, virtualisable
 from armkvm.catalog import id_of
-from armkvm.model.profile import KernelProfile
+from armkvm.model.profile import SME_GUESTS, SME_NEEDS_A_LENGTH, ZFR0_WITH_SME, KernelProfile
 from armkvm.state import HostFacts
 
 # Fields that show a feature of the vCPU, and are 0 when it was not asked for. A register without
@@ -81,7 +81,8 @@ class Platform:
         if feature is F.SVE:
             return bool(self.sve)
         if feature is F.SME:
-            return bool(self.sme)
+            has_sme = F.SME in self.facts.features and SME_GUESTS in self.profile
+            return has_sme and (bool(self.sme) or SME_NEEDS_A_LENGTH not in self.profile)
         return feature in self.facts.features
 
     def value(self, reg: RegId, default: int = 0) -> int:
@@ -124,7 +125,8 @@ class Platform:
             for reg, mask in masks.items():
                 if reg in limits:
                     limits[reg] &= ~mask
-        if not features & {F.SVE, F.SME} and ZFR0 in limits:
+        shows_zfr0 = {F.SVE, F.SME} if ZFR0_WITH_SME in self.profile else {F.SVE}
+        if not features & shows_zfr0:
             limits[ZFR0] = 0
         if mte and PFR1 in limits:
             limits[PFR1] = PFR1_MTE.insert(limits[PFR1], 3 if "mte3" in self.facts.cpu_flags else 2)

@@ -173,8 +173,8 @@ _CHECKS: dict[SysReg, Check] = {
 # -- implementation IDs and cache levels -------------------------------------------------------
 
 
-def _write_implementation(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
-    """MIDR_EL1, REVIDR_EL1, AIDR_EL1: the host's, or the VM's own by capability."""
+def write_implementation(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
+    """An implementation ID register: the host's value, or the VM's own by capability."""
     vm, current = vcpu.vm, vcpu.id_regs[row.id]
     if value == current:
         return None
@@ -220,7 +220,7 @@ def _write_ctr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
 ID_SPACE = [SysReg.of(3, 0, 0, crm, op2) for crm in range(1, 8) for op2 in range(8)]
 
 ROWS: list[Row] = [
-    *rows(*IMPLEMENTATION, reset=None, read=read_id, write=_write_implementation),
+    *rows(*IMPLEMENTATION, reset=None, read=read_id, write=write_implementation),
     *(Row(reg, reset=None, read=read_id, write=write_id) for reg in ID_SPACE),
     *rows("CTR_EL0", reset=None, read=read_id, write=_write_ctr),
     *rows("CLIDR_EL1", reset=to_host, write=_write_clidr),
