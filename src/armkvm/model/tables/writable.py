@@ -28,8 +28,8 @@ RELEASES = ("6.1", "6.12", "6.18", "7.0", "7.2", "7.3")
 # Each kernel's predecessors, oldest first, itself last. Revision 12 of the SME series was built on 7.2,
 # revision 4 on 6.14, whose masks are taken to be 6.12's.
 LINEAGE: dict[str, tuple[str, ...]] = {kernel: RELEASES[:n] for n, kernel in enumerate(RELEASES, 1)}
-LINEAGE["sme-v12"] = (*LINEAGE["7.2"], "sme-v12")
 LINEAGE["sme-v4"] = (*LINEAGE["6.12"], "sme-v4")
+LINEAGE["sme-v12"] = (*LINEAGE["7.2"], "sme-v12")
 
 # Kernels without KVM_ARM_GET_REG_WRITABLE_MASKS.
 UNREPORTED = frozenset({"6.1"})
