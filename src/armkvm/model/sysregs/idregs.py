@@ -21,6 +21,7 @@ from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import (
+    HIDES_NV,
     HOST_CACHE_GEOMETRY,
     KEEPS_EL0_EL1,
     WRITABLE_ID_REGISTERS,
@@ -151,6 +152,16 @@ def _check_mmfr0(vcpu: Vcpu, value: int, limit: int) -> int | Refused:
     return value
 
 
+_NV = field("ID_AA64MMFR2_EL1", "NV")
+
+
+def _check_mmfr2(vcpu: Vcpu, value: int, limit: int) -> int | Refused:
+    """NV was shown once: the CPU's own value is welcome back, and dropped."""
+    if HIDES_NV in vcpu.vm.profile and _NV.extract(value) == vcpu.vm.platform.hardware_nv:
+        return _NV.insert(value, 0)
+    return value
+
+
 _L1IP = field("CTR_EL0", "L1Ip")
 
 
@@ -166,6 +177,7 @@ _CHECKS: dict[SysReg, Check] = {
     sysreg("ID_AA64DFR0_EL1"): _check_dfr0,
     sysreg("ID_DFR0_EL1"): _check_id_dfr0,
     sysreg("ID_AA64MMFR0_EL1"): _check_mmfr0,
+    sysreg("ID_AA64MMFR2_EL1"): _check_mmfr2,
     CTR: _check_ctr,
 }
 
