@@ -138,7 +138,8 @@ def test_every_recorded_write_is_judged_as_the_kernel_judged_it(shared_data: Pat
     accepting, refusing = (
         {kernel for kernel, way in verdicts if way is verdict} for verdict in (True, False)
     )
-    assert accepting == refusing == LINEAGE.keys() - {"6.1"}
+    # 6.1 compares whole registers; no kernel of revision 4 was recorded
+    assert accepting == refusing == LINEAGE.keys() - {"6.1", "sme-v4"}
     assert verdicts.total() > 800
 
 

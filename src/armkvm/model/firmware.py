@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.catalog import BITMAPS, FIRMWARE, parse
+from armkvm.arch.idfields import field
+from armkvm.catalog import BITMAPS, FIRMWARE, id_of, parse
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import PSCI_1_3, VENDOR_HYP_BMAP_2, KernelProfile
@@ -31,6 +32,10 @@ _INITIAL = {STD: 0b1, STD_HYP: 0b1, VENDOR_HYP: 0b11, VENDOR_HYP_2: 0}
 _LEVEL = 0xF
 _WA2_ENABLED = 1 << 4
 _WA2_AVAIL = 2
+_WA2_NOT_REQUIRED = 3
+
+_SSBS = field("ID_AA64PFR1_EL1", "SSBS")
+_PFR1 = int(id_of(_SSBS.register))
 
 
 def listed(vcpu: Vcpu) -> list[int]:
@@ -54,7 +59,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     if reg == PSCI_VERSION:
         return psci_version(vcpu).to_bytes(8, "little")
     if reg in (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3):
-        return vcpu.vm.platform.value(RegId(reg)).to_bytes(8, "little")
+        return workaround_level(vcpu, reg).to_bytes(8, "little")
     return Refused(rules.NO_SUCH_FIRMWARE)
 
 
@@ -75,6 +80,18 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     if reg == WORKAROUND_2:
         return _check_workaround_2(vcpu, value)
     return Refused(rules.NO_SUCH_FIRMWARE)
+
+
+def workaround_level(vcpu: Vcpu, reg: int) -> int:
+    """The level of protection a guest is promised: the host's.
+
+    For Spectre v4 (2) a host with SSBS promises nothing, the guest having SSBS itself; to a guest
+    that is not shown SSBS it says that none is needed.
+    """
+    level = vcpu.vm.platform.value(RegId(reg))
+    if reg == WORKAROUND_2 and not level and _SSBS.extract(vcpu.id_limits[_PFR1]):
+        return level if _SSBS.extract(vcpu.id_regs[_PFR1]) else _WA2_NOT_REQUIRED
+    return level
 
 
 def psci_version(vcpu: Vcpu) -> int:
@@ -104,14 +121,14 @@ def _put_psci_version(vcpu: Vcpu, value: int) -> Refused | None:
 
 def _check_workaround(vcpu: Vcpu, reg: int, value: int) -> Refused | None:
     """A level is checked and then dropped: reading always shows the host's."""
-    host = vcpu.vm.platform.value(RegId(reg))
+    host = workaround_level(vcpu, reg)
     if value & ~_LEVEL or value > host:
         return Refused(rules.WORKAROUND_ABOVE_HOST, f"asked for {value:#x}, the host is at {host:#x}")
     return None
 
 
 def _check_workaround_2(vcpu: Vcpu, value: int) -> Refused | None:
-    host = vcpu.vm.platform.value(RegId(WORKAROUND_2))
+    host = workaround_level(vcpu, WORKAROUND_2)
     level = value & _LEVEL
     if value & ~(_LEVEL | _WA2_ENABLED) or (value & _WA2_ENABLED and level != _WA2_AVAIL):
         return Refused(rules.WORKAROUND_ABOVE_HOST, f"{value:#x} is no level")

@@ -7,12 +7,13 @@ from functools import cached_property
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths, virtualisable
 from armkvm.catalog import id_of
-from armkvm.model.profile import KernelProfile
+from armkvm.model.profile import SME_GUESTS, SME_NEEDS_A_LENGTH, ZFR0_WITH_SME, KernelProfile
 from armkvm.state import HostFacts
 
 # Fields that show a feature of the vCPU, and are 0 when it was not asked for. A register without
@@ -73,15 +74,25 @@ class Platform:
     @cached_property
     def physical_target(self) -> int:
         """KVM_ARM_TARGET_* of the physical CPU: five old ones have a number, the rest is generic."""
-        midr = self.value(id_of(sysreg("MIDR_EL1")))
-        return _TARGETS.get((midr >> 24 & 0xFF, midr >> 4 & 0xFFF), GENERIC_V8)
+        return _TARGETS.get(parts(self._midr), GENERIC_V8)
+
+    @property
+    def _midr(self) -> int:
+        return self.value(id_of(sysreg("MIDR_EL1")))
+
+    @cached_property
+    def hardware_nv(self) -> int:
+        """The CPU's own ID_AA64MMFR2_EL1.NV, also under kernels that hide it; 0 if not known."""
+        cpu = cpu_of(self._midr)
+        return cpu.nv if cpu else 0
 
     def offers(self, feature: F) -> bool:
         """Whether KVM_ARM_VCPU_INIT accepts a feature on this host."""
         if feature is F.SVE:
             return bool(self.sve)
         if feature is F.SME:
-            return bool(self.sme)
+            has_sme = F.SME in self.facts.features and SME_GUESTS in self.profile
+            return has_sme and (bool(self.sme) or SME_NEEDS_A_LENGTH not in self.profile)
         return feature in self.facts.features
 
     def value(self, reg: RegId, default: int = 0) -> int:
@@ -124,7 +135,8 @@ class Platform:
             for reg, mask in masks.items():
                 if reg in limits:
                     limits[reg] &= ~mask
-        if not features & {F.SVE, F.SME} and ZFR0 in limits:
+        shows_zfr0 = {F.SVE, F.SME} if ZFR0_WITH_SME in self.profile else {F.SVE}
+        if not features & shows_zfr0:
             limits[ZFR0] = 0
         if mte and PFR1 in limits:
             limits[PFR1] = PFR1_MTE.insert(limits[PFR1], 3 if "mte3" in self.facts.cpu_flags else 2)

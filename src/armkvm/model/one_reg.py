@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from armkvm.abi.regid import KVM_REG_ARM64, RegClass
-from armkvm.model import caches, core_regs, firmware, rules, vectors
+from armkvm.model import caches, core_regs, firmware, matrix, rules, vectors
 from armkvm.model.lifecycle import GET_ONE_REG, SET_ONE_REG
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.catalogue import BY_ID
@@ -81,6 +81,7 @@ _GET: dict[int, Callable[[Vcpu, int], bytes | Refused]] = {
     RegClass.FW: firmware.get,
     RegClass.FW_FEAT_BMAP: firmware.get,
     RegClass.SVE: vectors.get,
+    RegClass.SME: matrix.get,
 }
 _SET: dict[int, Callable[[Vcpu, int, bytes | None], Refused | None]] = {
     RegClass.CORE: core_regs.put,
@@ -89,4 +90,5 @@ _SET: dict[int, Callable[[Vcpu, int, bytes | None], Refused | None]] = {
     RegClass.FW: firmware.put,
     RegClass.FW_FEAT_BMAP: firmware.put,
     RegClass.SVE: vectors.put,
+    RegClass.SME: matrix.put,
 }

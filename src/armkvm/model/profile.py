@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from armkvm.abi.vcpu_features import BITS_6_1, BITS_6_16, BITS_7_3, VcpuFeature
+from armkvm.abi.vcpu_features import (
+    BITS_6_1,
+    BITS_6_16,
+    BITS_7_3,
+    BITS_SME_V4,
+    BITS_SME_V12,
+    VcpuFeature,
+)
 from armkvm.errors import ModelBug
 
 
@@ -180,6 +187,14 @@ KEEPS_EL0_EL1 = _behaviour(
     detect="writing ID_AA64PFR0_EL1 with EL0 = 0 is EINVAL",
     test=f"{_DIFFERENTIAL} (idreg_clear_all)",
 )
+HIDES_NV = _behaviour(
+    "hides-nv",
+    "ID_AA64MMFR2_EL1.NV is not shown; writing the CPU's own value is accepted and drops it.",
+    source="arch/arm64/kvm/sys_regs.c (set_id_aa64mmfr2_el1)",
+    since="6.18 at the latest",
+    detect="ID_AA64MMFR2_EL1.NV reads 0 on a CPU with FEAT_NV2",
+    test="tests/differential/test_pairs.py",
+)
 SCTLR_EL2_RES1 = _behaviour(
     "sctlr-el2-res1",
     "SCTLR_EL2 resets to its RES1 bits; later kernels reset it to 0.",
@@ -205,8 +220,106 @@ PMU_NR_COUNTERS = _behaviour(
     test=f"{_DIFFERENTIAL} (vcpu_attrs_pmu)",
 )
 
+# -- the SME series ------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
+_SME = "tests/differential/test_sme.py"
+
+SME_GUESTS = _behaviour(
+    "sme-guests",
+    "Guests can have SME: feature, capability, SME_VLS, streaming mode, ZA and ZT0.",
+    source="SME series, all revisions",
+    since="under review",
+    detect="KVM_CAP_ARM_SME is not 0",
+    test=f"{_SME}",
+)
+SME_VLS_ALIAS = _behaviour(
+    "sme-vls-alias",
+    "KVM_REG_ARM64_SME_VLS answers at ...ffff, where the posted code had it, as well as at ...fffe, where "
+    "the documentation has it.",
+    source="SME series v4, patches 10 and 14",
+    since="v2 to v8",
+    detect="KVM_GET_ONE_REG of 0x606000000017ffff succeeds",
+    test="tests/unit/test_sme_revisions.py",
+)
+FFR_NEEDS_FA64 = _behaviour(
+    "ffr-needs-fa64",
+    "In streaming mode FFR exists only if the guest's ID_AA64SMFR0_EL1.FA64 is set.",
+    source="SME series v10, patch 20",
+    since="v10",
+    detect="FFR with SVCR.SM=1 and FA64=0 is ENOENT",
+    test=f"{_SME}",
+)
+LISTS_SME_STATE = _behaviour(
+    "lists-sme-state",
+    "KVM_GET_REG_LIST names SME_VLS, and ZA, ZT0, Z, P and FFR as they exist in the current mode; the first "
+    "revisions named nothing of SME and Z, P and FFR by SVE alone.",
+    source="SME series v11, patches 19 and 21",
+    since="v11",
+    detect="SME_VLS is listed",
+    test=f"{_SME}",
+)
+ZA_OFF_IS_EINVAL = _behaviour(
+    "za-off-is-einval",
+    "ZA and ZT0 with PSTATE.ZA clear are EINVAL, found after the check for finalization; from v10 they are "
+    "EBUSY, found before it.",
+    source="SME series v4, patch 21",
+    since="v4 to v9",
+    detect="KVM_GET_ONE_REG of ZA row 0 with SVCR=0",
+    test="tests/unit/test_sme_revisions.py",
+)
+SVCR_PLAIN = _behaviour(
+    "svcr-plain",
+    "A write of SVCR stores any value and clears nothing; Z, P and FFR are what the same buffer holds when "
+    "cut to the other length.",
+    source="SME series v4",
+    since="v4",
+    detect="SVCR = 0xff is accepted",
+    test="tests/unit/test_sme_revisions.py",
+)
+SMPRI_STORED = _behaviour(
+    "smpri-stored",
+    "SMPRI_EL1 is a register to userspace, stored as written; from v7 it has no id that works.",
+    source="SME series v4, patch 18",
+    since="v4 to v6",
+    detect="SMPRI_EL1 is listed",
+    test="tests/unit/test_sme_revisions.py",
+)
+SMIDR_PER_VCPU = _behaviour(
+    "smidr-per-vcpu",
+    "SMIDR_EL1 belongs to each vCPU, shows Implementer and Revision only and takes any value; from v7 it is "
+    "the VM's, like MIDR_EL1.",
+    source="SME series v4, patch 17",
+    since="v4 to v6",
+    detect="two vCPUs can hold different values",
+    test="tests/unit/test_sme_revisions.py",
+)
+ZFR0_WITH_SME = _behaviour(
+    "zfr0-with-sme",
+    "ID_AA64ZFR0_EL1 shows the host's value on vCPUs with SME but not SVE.",
+    source="SME series v11, patch 17",
+    since="v11",
+    detect="ID_AA64ZFR0_EL1 of an SME-only vCPU is not 0",
+    test=f"{_SME}",
+)
+EL2_LENGTHS_MASKED = _behaviour(
+    "el2-lengths-masked",
+    "Once a VM with EL2 has run, ZCR_EL2 and SMCR_EL2 read without their reserved bits; LEN stays.",
+    source="SME series v12, patch 15; arch/arm64/kvm/nested.c",
+    since="seen on sme-v12",
+    detect="ZCR_EL2 written with all ones reads 0xf after KVM_RUN",
+    test=f"{_SME}",
+)
+SME_NEEDS_A_LENGTH = _behaviour(
+    "sme-needs-a-length",
+    "SME is offered only if the CPUs agree on at least one streaming vector length.",
+    source="SME series v10, patch 26",
+    since="v10",
+    detect="KVM_CAP_ARM_SME is 0 on a host with SME",
+    test="tests/unit/test_sme_revisions.py",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # a profile is itself, and can key a cache
 class KernelProfile:
     """One kernel as the model sees it.
 
@@ -281,6 +394,7 @@ _6_18 = _profile(
         VENDOR_HYP_BMAP_2,
         PSCI_1_3,
         KEEPS_EL0_EL1,
+        HIDES_NV,
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
     ),
@@ -291,4 +405,30 @@ _7_0 = _profile("7.0", base=_6_18.behaviours, drop=(SCTLR_EL2_RES1,), bits=BITS_
 _7_2 = _profile("7.2", base=_7_0.behaviours, bits=BITS_6_16, count=9)
 _7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
 
-PROFILES: dict[str, KernelProfile] = {p.name: p for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3)}
+_SME_V12 = _profile(
+    "sme-v12",
+    base=_7_2.behaviours,
+    add=(
+        *(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),
+        EL2_LENGTHS_MASKED,
+    ),
+    bits=BITS_SME_V12,
+    count=10,
+    summary="revision 12 of the SME series (July 2026), on 7.2",
+)
+_SME_V4 = _profile(
+    "sme-v4",
+    base=_6_12.behaviours,
+    drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT),
+    add=(
+        *(PSCI_1_3, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL, SVCR_PLAIN),
+        *(SMPRI_STORED, SMIDR_PER_VCPU),
+    ),
+    bits=BITS_SME_V4,
+    count=9,
+    summary="revision 4 of the SME series (February 2025), on 6.14",
+)
+
+PROFILES: dict[str, KernelProfile] = {
+    p.name: p for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3, _SME_V4, _SME_V12)
+}

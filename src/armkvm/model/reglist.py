@@ -5,7 +5,7 @@ Source: Linux arch/arm64/kvm/guest.c (kvm_arm_copy_reg_indices).
 
 from __future__ import annotations
 
-from armkvm.model import caches, core_regs, firmware, rules, vectors
+from armkvm.model import caches, core_regs, firmware, matrix, rules, vectors
 from armkvm.model.lifecycle import GET_REG_LIST
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs import catalogue
@@ -18,6 +18,7 @@ def listed(vcpu: Vcpu) -> list[int]:
     return [
         *(reg for reg in core_regs.ALL if with_v or reg not in core_regs.V),
         *vectors.listed(vcpu),
+        *matrix.listed(vcpu),
         *firmware.listed(vcpu),
         *catalogue.listed(vcpu),
         *caches.listed(vcpu),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
-from armkvm.model import caches, core_regs, vectors
+from armkvm.model import caches, core_regs, matrix, vectors
 from armkvm.model.profile import VM_WIDE_FEATURES
 from armkvm.model.sysregs.catalogue import RESET_ORDER
 from armkvm.model.vcpu import Vcpu
@@ -22,6 +22,7 @@ def reset(vcpu: Vcpu) -> None:
     keep = set() if first or VM_WIDE_FEATURES not in vcpu.vm.profile else _IDENTITY
     core_regs.reset(vcpu)
     vectors.reset(vcpu)
+    matrix.reset(vcpu)
     for row in RESET_ORDER:
         if row.reset is not None and row.id not in keep:
             vcpu.sysregs[row.id] = row.reset(vcpu, row)

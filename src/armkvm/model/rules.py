@@ -289,6 +289,64 @@ VLS_NOT_PREFIX = _rule(
     "Use a prefix of the host's set; between hosts, their longest common prefix.",
 )
 
+NOT_STREAMING = _rule(
+    "not-streaming",
+    ENOENT,
+    "A vCPU with SME but not SVE has Z and P only in streaming mode.",
+    "Write SVCR with SM=1 first, or use the V registers.",
+)
+FFR_STREAMING = _rule(
+    "ffr-in-streaming-mode",
+    ENOENT,
+    "In streaming mode FFR exists only for a guest with FEAT_SME_FA64.",
+    "Leave FFR out while SM=1; it holds nothing then.",
+)
+NO_SME = _rule(
+    "no-sme",
+    ENOENT,
+    "The vCPU was initialised without SME.",
+    "Ask for the SME feature in KVM_ARM_VCPU_INIT.",
+)
+MATRIX_ID_MALFORMED = _rule(
+    "matrix-id-malformed",
+    EINVAL,
+    "Ids of the SME class name a row of ZA (2048 bits), ZT0 (512 bits) or the set of lengths (512 bits).",
+    "Use the id that KVM_GET_REG_LIST returns while SVCR.ZA is 1.",
+)
+ZA_ROW_BEYOND_END = _rule(
+    "za-row-beyond-end",
+    EINVAL,
+    "ZA has as many rows as the vCPU's longest streaming vector has bytes.",
+    "Use a smaller row number, or allow longer vectors before finalizing.",
+)
+NO_SME2 = _rule(
+    "no-sme2",
+    ENOENT,
+    "ZT0 belongs to SME2, which ID_AA64PFR1_EL1.SME does not show this guest.",
+    "Leave ZT0 out, or leave ID_AA64PFR1_EL1.SME at 2.",
+)
+ZA_OFF = _rule(
+    "za-off",
+    EBUSY,
+    "ZA and ZT0 hold something only while PSTATE.ZA is set.",
+    "Write SVCR with ZA=1 first; a restore sets SVCR before ZA and ZT0.",
+)
+ZA_OFF_EINVAL = _rule(
+    "za-off-v4",
+    EINVAL,
+    "ZA and ZT0 hold something only while PSTATE.ZA is set.",
+    "Write SVCR with ZA=1 first; a restore sets SVCR before ZA and ZT0.",
+)
+SVCR_RESERVED = _rule(
+    "svcr-reserved", EINVAL, "Of SVCR only SM (bit 0) and ZA (bit 1) may be set.", "Write 0 to 3."
+)
+SMPRIMAP_ZERO = _rule(
+    "smprimap-zero",
+    EINVAL,
+    "Streaming priorities are not virtualised, so SMPRIMAP_EL2 is 0.",
+    "Write 0.",
+)
+
 # -- other system registers --------------------------------------------------------------------
 ID_ABOVE_LIMIT = _rule(
     "id-above-limit",

@@ -15,10 +15,11 @@ DEFAULT_IPA_BITS = 40
 class Vm:
     """Everything KVM keeps for a VM that userspace can see.
 
-    `features` is None until the first successful KVM_ARM_VCPU_INIT, `is_32bit` (where features belong
-    to each vCPU) until the first one that got as far as a reset. `id_regs` holds the feature
-    ID registers of the VM and `id_limits` what each was initialised to, which is the most it may
-    be set to. `counter` is the host's physical counter, which advances when it is looked at.
+    `features` is None until the first successful KVM_ARM_VCPU_INIT, `is_32bit` (where features
+    belong to each vCPU) until the first one that got as far as a reset. `id_regs` holds the feature
+    ID registers of the VM and `id_limits` what each was initialised to, which is the most it may be
+    set to. `has_settled` says that the work of a first run was done, `has_run` that it also
+    succeeded. `counter` is the host's physical counter, which advances when it is looked at.
     """
 
     def __init__(self, platform: Platform, machine_type: int) -> None:
@@ -34,6 +35,7 @@ class Vm:
         self.psci_version = 0
         self.bitmaps: dict[int, int] = firmware.initial_bitmaps(platform.profile)
         self.has_run = False
+        self.has_settled = False
         self.dead = False
         self.counter = 1_000_000
         self.offsets: dict[str, int] = {}

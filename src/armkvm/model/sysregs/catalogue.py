@@ -6,11 +6,11 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
 from armkvm.model.profile import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE, KernelProfile
-from armkvm.model.sysregs import el1, el2, idregs, pmu, timers
+from armkvm.model.sysregs import el1, el2, idregs, pmu, sme, timers
 from armkvm.model.sysregs.table import Row
 from armkvm.model.vcpu import Vcpu
 
-_ALL: list[Row] = [*el1.ROWS, *el2.ROWS, *idregs.ROWS, *pmu.ROWS, *timers.ROWS]
+_ALL: list[Row] = [*el1.ROWS, *el2.ROWS, *idregs.ROWS, *pmu.ROWS, *sme.ROWS, *timers.ROWS]
 
 BY_ID: dict[int, Row] = {row.id: row for row in _ALL}
 if len(BY_ID) != len(_ALL):

@@ -6,9 +6,11 @@ Source: Linux arch/arm64/kvm/sys_regs.c, nested.c (6.16 to 7.3).
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.model.profile import SCTLR_EL2_RES1
-from armkvm.model.sysregs.table import Row, Visible, all_of, rows, to, while_field, with_feature
+from armkvm.model.profile import EL2_LENGTHS_MASKED, SCTLR_EL2_RES1
+from armkvm.model.sysregs.table import Row, Visible, all_of, rows, stored_under, to, while_field, with_feature
 from armkvm.model.vcpu import Vcpu
+
+_LEN, _SMCR_EZT0, _SMCR_FA64 = 0xF, 1 << 30, 1 << 31
 
 _EL2 = with_feature(F.HAS_EL2)
 
@@ -50,7 +52,18 @@ ROWS: list[Row] = [
         visible=_el2_and(while_field("ID_AA64MMFR0_EL1", "FGT", 2)),
         reset=to(0),
     ),
-    *rows("ZCR_EL2", visible=_el2_and(with_feature(F.SVE)), reset=to(0)),
+    *rows(
+        "ZCR_EL2",
+        visible=_el2_and(with_feature(F.SVE)),
+        reset=to(0),
+        read=stored_under(_LEN, EL2_LENGTHS_MASKED),
+    ),
+    *rows(
+        "SMCR_EL2",
+        visible=_el2_and(with_feature(F.SME)),
+        reset=to(0),
+        read=stored_under(_SMCR_FA64 | _SMCR_EZT0 | _LEN, EL2_LENGTHS_MASKED),
+    ),
     *rows("SCTLR2_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "SCTLRX")), reset=to(0)),
     *rows("TCR2_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "TCRX")), reset=to(0)),
     *rows("PIRE0_EL2", "PIR_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "S1PIE")), reset=to(0)),

@@ -20,6 +20,7 @@ GIC_FIELDS = (
 
 def id_registers(vm: Vm) -> None:
     """Without an in-kernel interrupt controller, no field shows one."""
+    vm.has_settled = True
     if WRITABLE_ID_REGISTERS not in vm.profile:
         return
     for part in GIC_FIELDS:

@@ -103,6 +103,16 @@ def stored(vcpu: Vcpu, row: Row) -> int:
     return vcpu.sysregs[row.id]
 
 
+def stored_under(mask: int, behaviour: str) -> Read:
+    """Read what is stored; on kernels with `behaviour` only these bits, once the VM has settled."""
+
+    def read(vcpu: Vcpu, row: Row) -> int:
+        value = stored(vcpu, row)
+        return value & mask if vcpu.vm.has_settled and behaviour in vcpu.vm.profile else value
+
+    return read
+
+
 def store(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     """Store any 64-bit value."""
     vcpu.sysregs[row.id] = value

@@ -25,8 +25,10 @@ from armkvm.arch.sysregs import sysreg
 
 RELEASES = ("6.1", "6.12", "6.18", "7.0", "7.2", "7.3")
 
-# Each kernel's predecessors, oldest first, itself last. The SME series was built on 7.2.
+# Each kernel's predecessors, oldest first, itself last. Revision 12 of the SME series was built on 7.2,
+# revision 4 on 6.14, whose masks are taken to be 6.12's.
 LINEAGE: dict[str, tuple[str, ...]] = {kernel: RELEASES[:n] for n, kernel in enumerate(RELEASES, 1)}
+LINEAGE["sme-v4"] = (*LINEAGE["6.12"], "sme-v4")
 LINEAGE["sme-v12"] = (*LINEAGE["7.2"], "sme-v12")
 
 # Kernels without KVM_ARM_GET_REG_WRITABLE_MASKS.
@@ -63,6 +65,7 @@ ROWS: tuple[tuple[str, tuple[tuple[str, int, str], ...]], ...] = (
     ("ID_AA64PFR1_EL1", (
         ("6.12", 0x0000_000F_0000_00FF, "CSV2_frac"),
         ("6.18", 0x0F00_000F_0000_F0FF, "CSV2_frac"),  # + DF2, RAS_frac
+        ("sme-v4", 0x0000_000F_0F00_00FF, "CSV2_frac"),  # 6.12 + SME
         ("sme-v12", 0x0F00_000F_0F00_F0FF, "CSV2_frac"),  # + SME
     )),
     ("ID_AA64PFR2_EL1", (
@@ -75,7 +78,8 @@ ROWS: tuple[tuple[str, tuple[tuple[str, int, str], ...]], ...] = (
         ("6.18", 0x0FFF_FF0F_0FFF_F0FF, ""),  # + F16MM, EltPerm
     )),
     ("ID_AA64SMFR0_EL1", (
-        ("sme-v12", 0xBFF1_FFFF_7381_0001, ""),
+        ("sme-v4", 0x9FF1_FFFF_7000_0000, ""),
+        ("sme-v12", 0xBFF1_FFFF_7381_0001, ""),  # + LUT6, the SME2p2 ones
     )),
     ("ID_AA64FPFR0_EL1", (
         ("6.12", 0x0000_0000_F000_0003, ""),

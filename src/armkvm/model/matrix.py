@@ -1,0 +1,147 @@
+"""SME's own registers: ZA by rows, ZT0, and the set of streaming vector lengths.
+
+ZA exists while PSTATE.ZA is set, as many rows as a streaming vector has bytes; ZT0 with it, on a
+guest that is shown SME2.
+
+Source: SME series v12 (patches 14, 20, 21) as a kernel built from it answered; v4 where named.
+"""
+
+from __future__ import annotations
+
+from armkvm.abi import vls
+from armkvm.abi.regid import Z_BYTES, ZT0_BYTES, RegId
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.idfields import field
+from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
+from armkvm.catalog import id_of
+from armkvm.model import rules, vectors
+from armkvm.model.outcome import Refused
+from armkvm.model.profile import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
+from armkvm.model.vcpu import Vcpu
+from armkvm.state import Phase
+
+ROWS_MAX = ARCH_VQ_MAX * 16
+_VLS = int(RegId.sme_vls())
+_VLS_POSTED = _VLS | 1  # where the code of the first revisions had it
+_ZT0 = int(RegId.zt0())
+_ROW_PREFIX = RegId.za(0) >> 16
+_ROWS_END = ROWS_MAX << 5
+
+_SME = field("ID_AA64PFR1_EL1", "SME")
+_PFR1 = int(id_of(_SME.register))
+
+
+def lengths(vcpu: Vcpu) -> VectorLengths:
+    """The streaming vector lengths of an SME vCPU: the host's, up to the vCPU's largest."""
+    return vcpu.vm.platform.sme.up_to(vcpu.sme_max_vq)
+
+
+def has_za(vcpu: Vcpu) -> bool:
+    """Whether ZA and ZT0 hold anything now (PSTATE.ZA)."""
+    return bool(vcpu.svcr & vectors.ZA)
+
+
+def has_sme2(vcpu: Vcpu) -> bool:
+    """Whether the guest is shown SME2, and so has ZT0."""
+    return _SME.extract(vcpu.id_regs[_PFR1]) >= 2
+
+
+def row_count(vcpu: Vcpu) -> int:
+    """Rows of ZA: the largest streaming vector length in bytes."""
+    return Vq(vcpu.sme_max_vq).vl
+
+
+def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
+    """KVM_GET_ONE_REG in the SME class."""
+    if SME_GUESTS not in vcpu.vm.profile:
+        return Refused(rules.UNKNOWN_CLASS)
+    if _is_vls(vcpu, reg):
+        if F.SME not in vcpu.features:
+            return Refused(rules.NO_SME)
+        return vls.encode(lengths(vcpu))
+    refused = _check(vcpu, reg)
+    if refused is not None:
+        return refused
+    return vcpu.zt0 if reg == _ZT0 else vcpu.za[(reg & 0xFFFF) >> 5]
+
+
+def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
+    """KVM_SET_ONE_REG in the SME class."""
+    if SME_GUESTS not in vcpu.vm.profile:
+        return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
+    if _is_vls(vcpu, reg):
+        return _put_vls(vcpu, data)
+    refused = _check(vcpu, reg)
+    if refused is not None:
+        return refused
+    if data is None:
+        return Refused(rules.BAD_POINTER)
+    if reg == _ZT0:
+        vcpu.zt0 = data
+    else:
+        row_bytes = row_count(vcpu)
+        vcpu.za[(reg & 0xFFFF) >> 5] = data[:row_bytes].ljust(Z_BYTES, b"\0")
+    return None
+
+
+def _is_vls(vcpu: Vcpu, reg: int) -> bool:
+    return reg == _VLS or (reg == _VLS_POSTED and SME_VLS_ALIAS in vcpu.vm.profile)
+
+
+def _put_vls(vcpu: Vcpu, data: bytes | None) -> Refused | None:
+    if F.SME not in vcpu.features:
+        return Refused(rules.NO_SME)
+    asked = vectors.check_vls(vcpu, vcpu.vm.platform.sme, data)
+    if isinstance(asked, Refused):
+        return asked
+    vcpu.sme_max_vq = asked.max
+    return None
+
+
+def _check(vcpu: Vcpu, reg: int) -> Refused | None:
+    """Whether an id names a row of ZA, or ZT0, that can be accessed now, in the kernel's order."""
+    low = reg & 0xFFFF
+    is_row = reg >> 16 == _ROW_PREFIX and low < _ROWS_END
+    # identity and size
+    if not is_row and reg != _ZT0:
+        return Refused(rules.MATRIX_ID_MALFORMED)
+    if F.SME not in vcpu.features:
+        return Refused(rules.NO_SME)
+    if is_row:
+        if low >> 5 >= row_count(vcpu):
+            return Refused(rules.ZA_ROW_BEYOND_END, f"row {low >> 5} of {row_count(vcpu)}")
+        if low & 31:
+            return Refused(rules.SLICE_BEYOND_LENGTH, f"slice {low & 31}")
+    elif not has_sme2(vcpu):
+        return Refused(rules.NO_SME2, f"ID_AA64PFR1_EL1.SME is {_SME.extract(vcpu.id_regs[_PFR1])}")
+    return _check_permission(vcpu)
+
+
+def _check_permission(vcpu: Vcpu) -> Refused | None:
+    """PSTATE.ZA first, then finalization; the first revisions had it the other way round."""
+    not_final = None if vcpu.phase is Phase.READY else Refused(rules.VECTOR_NOT_FINALIZED)
+    if ZA_OFF_IS_EINVAL in vcpu.vm.profile:
+        return not_final or (None if has_za(vcpu) else Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0"))
+    return not_final if has_za(vcpu) else Refused(rules.ZA_OFF, "SVCR.ZA is 0")
+
+
+def reset(vcpu: Vcpu) -> None:
+    """KVM_ARM_VCPU_INIT leaves neither streaming mode nor ZA."""
+    vcpu.svcr = 0
+    clear(vcpu)
+
+
+def clear(vcpu: Vcpu) -> None:
+    """Zero ZA and ZT0."""
+    vcpu.za = [bytes(Z_BYTES)] * ROWS_MAX
+    vcpu.zt0 = bytes(ZT0_BYTES)
+
+
+def listed(vcpu: Vcpu) -> list[int]:
+    """The SME block of KVM_GET_REG_LIST: what exists in the current mode."""
+    if F.SME not in vcpu.features or LISTS_SME_STATE not in vcpu.vm.profile:
+        return []
+    if not has_za(vcpu):
+        return [_VLS]
+    rows = [int(RegId.za(n)) for n in range(row_count(vcpu))]
+    return [_VLS, *rows, *([_ZT0] if has_sme2(vcpu) else [])]
