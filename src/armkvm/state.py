@@ -10,7 +10,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from dataclasses import dataclass, field
 from enum import Enum
 
-from armkvm.abi.regid import RegId
+from armkvm.abi.regid import SIZE_SHIFT, RegId
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.arch.fields import Field
 from armkvm.arch.vectors import VectorLengths
@@ -49,7 +49,7 @@ class RegisterSet(Mapping[RegId, bytes]):
         pairs = list(pairs)
         values = dict(pairs)
         for reg, data in pairs:
-            if len(data) != reg.size:
+            if len(data) != 1 << (reg >> SIZE_SHIFT & 15):  # reg.size, without the call
                 raise ValueError(f"{reg!r} holds {reg.size} bytes, not {len(data)}")
         if len(values) != len(pairs):
             twice = next(reg for reg, count in Counter(reg for reg, _ in pairs).items() if count > 1)

@@ -49,9 +49,10 @@ class Plan:
     def written(self) -> tuple[RegId, ...]:
         return self.configuring + self.filling
 
-    def contents(self, registers: Mapping[RegId, bytes]) -> dict[RegId, bytes]:
-        """What is written for each register, given what it shall hold."""
-        return dict(registers.items()) | {reg: b"\xff" * reg.size for reg in self.cleared}
+    def values(self, regs: tuple[RegId, ...], wanted: Mapping[RegId, bytes]) -> dict[RegId, bytes]:
+        """What is written for some registers of the plan, given what they shall hold."""
+        values = dict(zip(regs, map(wanted.__getitem__, regs), strict=True))
+        return values | {reg: b"\xff" * reg.size for reg in self.cleared & values.keys()}
 
     def steps(self) -> list[Step]:
         """The plan by stage, in order."""

@@ -84,7 +84,6 @@ class _Work:
         self.plan = how
         self.found = found
         self.wanted = dict(state.registers.items())
-        self.contents = how.contents(self.wanted)
         self.refused: Refused = {}
         self.skipped: frozenset[RegId] = frozenset()
 
@@ -105,7 +104,10 @@ class _Work:
         """Read everything back and compare, with a finding for whatever is not as it should be."""
         wanted = self.wanted
         missed = self.refused.keys() | self.skipped
-        values, unread = read_all(self.vcpu, [reg for reg in self.plan.written if reg not in missed])
+        written = self.plan.written
+        if missed:
+            written = tuple(reg for reg in written if reg not in missed)
+        values, unread = read_all(self.vcpu, written)
         differs = {
             reg: data
             for reg, data in values.items()
@@ -169,9 +171,10 @@ class _Work:
         return frozenset(skipped)
 
     def _write(self, regs: tuple[RegId, ...]) -> None:
-        contents, skipped = self.contents, self.skipped
-        pairs = [(reg, contents[reg]) for reg in regs if reg not in skipped]
-        self.refused |= write_all(self.vcpu, pairs)
+        values = self.plan.values(regs, self.wanted)
+        for reg in self.skipped:
+            values.pop(reg, None)
+        self.refused |= write_all(self.vcpu, values.items())
 
     def _compare_events(self) -> None:
         asked, there = self.state.events.carried, VcpuEvents.parse(self.vcpu.get_vcpu_events()).carried
@@ -189,8 +192,8 @@ class _Work:
             listed = self.vcpu.reg_list()
         except KvmError:  # FINALIZE was refused, which is a finding already
             return ()
-        known = self.wanted.keys() | self.state.refused.keys()
-        extra = tuple(reg for reg in listed if reg not in known)
+        wanted, refused = self.wanted, self.state.refused
+        extra = tuple(reg for reg in listed if reg not in wanted and reg not in refused)
         if extra:
             self.found.append(findings.only_here(self.state.id, extra))
         return extra
