@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -281,11 +282,23 @@ class ModelVcpu(_Handle, _Attributes):
             _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
 
     def get_regs(self, regs: Iterable[int]) -> list[bytes]:
-        return [self.get_one_reg(reg) for reg in regs]
+        read, vcpu = one_reg.get_one_reg, self.vcpu
+        values = []
+        for reg in regs:
+            data = read(vcpu, reg)
+            if data.__class__ is Refused:
+                _raise(data, calls.GET_ONE_REG, reg, vcpu)
+            values.append(data)
+        return values  # type: ignore[return-value]  # as above
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
+        write, vcpu = one_reg.set_one_reg, self.vcpu
         for reg, data in pairs:
-            self.set_one_reg(reg, data)
+            if len(data) != 1 << (reg >> 52 & 15):
+                raise ValueError(f"{RegId(reg)!r} holds {RegId(reg).size} bytes, not {len(data)}")
+            refused = write(vcpu, reg, data)
+            if refused is not None:
+                _raise(refused, calls.SET_ONE_REG, reg, vcpu)
 
     def get_one_reg_null(self, reg: int) -> None:
         self.get_one_reg(reg)
@@ -300,7 +313,7 @@ class ModelVcpu(_Handle, _Attributes):
         listed = reglist.get_reg_list(self.vcpu, n)
         if isinstance(listed, Refused):
             _raise(listed, calls.GET_REG_LIST, vcpu=self.vcpu)
-        return [RegId(reg) for reg in listed]
+        return list(map(_reg_id, listed))
 
     # -- other state -----------------------------------------------------------------------
 
@@ -339,6 +352,9 @@ class ModelVcpu(_Handle, _Attributes):
 
     def _put(self, group: int, attr: int, data: bytes | None) -> Refused | None:
         return attributes.put_attr(self.vcpu, group, attr, data)
+
+
+_reg_id = lru_cache(maxsize=1 << 14)(RegId)  # a model lists the same ids again and again
 
 
 def _bit(profile: KernelProfile, feature: Feature, operation: str) -> int:
