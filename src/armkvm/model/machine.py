@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.arch.encoding import SysReg
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules, firmware, rules
 from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
@@ -33,7 +33,9 @@ def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
         return Refused(
             rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}"
         )
-    return Vm(platform, machine_type)
+    vm = Vm(platform, machine_type)
+    vm.bitmaps = firmware.initial_bitmaps(platform.profile)
+    return vm
 
 
 @living
