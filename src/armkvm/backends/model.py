@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -282,14 +283,13 @@ class ModelVcpu(_Handle, _Attributes):
             _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
 
     def get_regs(self, regs: Iterable[int]) -> list[bytes]:
-        read, vcpu = one_reg.get_one_reg, self.vcpu
-        values = []
-        for reg in regs:
-            data = read(vcpu, reg)
-            if data.__class__ is Refused:
-                _raise(data, calls.GET_ONE_REG, reg, vcpu)
-            values.append(data)
-        return values  # type: ignore[return-value]  # as above
+        regs = list(regs)
+        values = list(map(one_reg.get_one_reg, repeat(self.vcpu), regs))
+        if Refused in map(type, values):
+            for reg, data in zip(regs, values, strict=True):
+                if isinstance(data, Refused):
+                    _raise(data, calls.GET_ONE_REG, reg, self.vcpu)
+        return values  # type: ignore[return-value]  # none of them is Refused
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
         write, vcpu = one_reg.set_one_reg, self.vcpu
