@@ -7,6 +7,7 @@ from functools import cached_property
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
@@ -73,8 +74,17 @@ class Platform:
     @cached_property
     def physical_target(self) -> int:
         """KVM_ARM_TARGET_* of the physical CPU: five old ones have a number, the rest is generic."""
-        midr = self.value(id_of(sysreg("MIDR_EL1")))
-        return _TARGETS.get((midr >> 24 & 0xFF, midr >> 4 & 0xFFF), GENERIC_V8)
+        return _TARGETS.get(parts(self._midr), GENERIC_V8)
+
+    @property
+    def _midr(self) -> int:
+        return self.value(id_of(sysreg("MIDR_EL1")))
+
+    @cached_property
+    def hardware_nv(self) -> int:
+        """The CPU's own ID_AA64MMFR2_EL1.NV, also under kernels that hide it; 0 if not known."""
+        cpu = cpu_of(self._midr)
+        return cpu.nv if cpu else 0
 
     def offers(self, feature: F) -> bool:
         """Whether KVM_ARM_VCPU_INIT accepts a feature on this host."""

@@ -187,6 +187,14 @@ KEEPS_EL0_EL1 = _behaviour(
     detect="writing ID_AA64PFR0_EL1 with EL0 = 0 is EINVAL",
     test=f"{_DIFFERENTIAL} (idreg_clear_all)",
 )
+HIDES_NV = _behaviour(
+    "hides-nv",
+    "ID_AA64MMFR2_EL1.NV is not shown; writing the CPU's own value is accepted and drops it.",
+    source="arch/arm64/kvm/sys_regs.c (set_id_aa64mmfr2_el1)",
+    since="6.18 at the latest",
+    detect="ID_AA64MMFR2_EL1.NV reads 0 on a CPU with FEAT_NV2",
+    test="tests/differential/test_pairs.py",
+)
 SCTLR_EL2_RES1 = _behaviour(
     "sctlr-el2-res1",
     "SCTLR_EL2 resets to its RES1 bits; later kernels reset it to 0.",
@@ -311,7 +319,7 @@ SME_NEEDS_A_LENGTH = _behaviour(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a profile is itself, and can key a cache
 class KernelProfile:
     """One kernel as the model sees it.
 
@@ -386,6 +394,7 @@ _6_18 = _profile(
         VENDOR_HYP_BMAP_2,
         PSCI_1_3,
         KEEPS_EL0_EL1,
+        HIDES_NV,
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
     ),
