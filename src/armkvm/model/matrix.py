@@ -12,13 +12,13 @@ from armkvm.abi import vls
 from armkvm.abi.regid import Z_BYTES, ZT0_BYTES, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
-from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
+from armkvm.arch.vectors import ARCH_VQ_MAX, QUADWORD_BYTES, VectorLengths
 from armkvm.catalog import id_of
 from armkvm.model import rules, vectors
+from armkvm.model.lifecycle import ACCESS_VECTORS
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
 from armkvm.model.vcpu import Vcpu
-from armkvm.state import Phase
+from armkvm.model.vector_behaviours import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
 
 ROWS_MAX = ARCH_VQ_MAX * 16
 _VLS = int(RegId.sme_vls())
@@ -48,7 +48,7 @@ def has_sme2(vcpu: Vcpu) -> bool:
 
 def row_count(vcpu: Vcpu) -> int:
     """Rows of ZA: the largest streaming vector length in bytes."""
-    return Vq(vcpu.sme_max_vq).vl
+    return vcpu.sme_max_vq * QUADWORD_BYTES
 
 
 def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
@@ -58,7 +58,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     if _is_vls(vcpu, reg):
         if F.SME not in vcpu.features:
             return Refused(rules.NO_SME)
-        return vls.encode(lengths(vcpu))
+        return vls.encode(lengths(vcpu)) if vcpu.sme_max_vq else Refused(rules.NO_LENGTH_TO_READ)
     refused = _check(vcpu, reg)
     if refused is not None:
         return refused
@@ -119,7 +119,8 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
 
 def _check_permission(vcpu: Vcpu) -> Refused | None:
     """PSTATE.ZA first, then finalization; the first revisions had it the other way round."""
-    not_final = None if vcpu.phase is Phase.READY else Refused(rules.VECTOR_NOT_FINALIZED)
+    rule = vcpu.refuses.get(ACCESS_VECTORS)
+    not_final = None if rule is None else Refused(rule)
     if ZA_OFF_IS_EINVAL in vcpu.vm.profile:
         return not_final or (None if has_za(vcpu) else Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0"))
     return not_final if has_za(vcpu) else Refused(rules.ZA_OFF, "SVCR.ZA is 0")

@@ -23,7 +23,7 @@ def first_run(vcpu: Vcpu) -> Refused | None:
     ID registers settle before the PMU is found unready, so a refusal here is not without effect.
     """
     # phase
-    rule = vcpu.refuses.get(RUN)
+    rule = vcpu.admit(RUN)
     if rule is not None:
         return Refused(rule)
     if vcpu.has_run:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from armkvm.abi.structs import MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.errors import Rule
-from armkvm.model.lifecycle import REFUSED_IN
+from armkvm.model.lifecycle import LifeCycle, life_cycle
 from armkvm.state import Phase
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Vcpu:
         "id",
         "id_limits",
         "id_regs",
+        "life",
         "mp_state",
         "p",
         "phase",
@@ -51,6 +52,7 @@ class Vcpu:
     def __init__(self, vm: Vm, vcpu_id: int) -> None:
         self.vm = vm
         self.id = vcpu_id
+        self.life: LifeCycle = life_cycle(vm.profile)
         self.enter(Phase.CREATED)
         self.features: frozenset[F] = frozenset()
         self.requested: frozenset[F] = frozenset()
@@ -73,7 +75,14 @@ class Vcpu:
     def enter(self, phase: Phase) -> None:
         """Move to another phase of life; `refuses` is what that phase refuses, by operation."""
         self.phase = phase
-        self.refuses: Mapping[str, Rule] = REFUSED_IN[phase]
+        self.refuses: Mapping[str, Rule] = self.life.refused_in[phase]
+
+    def admit(self, operation: str) -> Rule | None:
+        """The rule that refuses an operation now; None admits it, which may make the vCPU ready."""
+        rule = self.refuses.get(operation)
+        if rule is None and self.phase is Phase.CONFIGURED and operation in self.life.finalizing:
+            self.enter(Phase.READY)
+        return rule
 
     @property
     def state_words(self) -> str:
