@@ -61,6 +61,7 @@ def facts(
     values = {_register(name): _value(name, fields) for name, fields in wanted.items()}
     values[_register("MIDR_EL1")] = 0x000F_0510
     values[_register("CTR_EL0")] = 0x8444_8004
+    values[_register("CLIDR_EL1")] = 0x0A20_0023
     features = {F.POWER_OFF, F.PSCI_0_2}
     features |= ({F.SVE} if has_sve else set()) | ({F.SME} if has_sme else set())
     features |= {F.HAS_EL2} if el2 else set()

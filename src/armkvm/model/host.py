@@ -182,7 +182,11 @@ class Platform:
         return values["plain"]
 
 
-_ID_SPACE = [RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)) for crm in range(1, 8) for op2 in range(8)]
+# What a VM keeps of its own; a host's facts need not name what is 0.
+_ID_SPACE = [
+    *(RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)) for crm in range(1, 8) for op2 in range(8)),
+    *(id_of(sysreg(name)) for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1", "SMIDR_EL1", "CTR_EL0")),
+]
 
 
 def is_feature_id(reg: RegId) -> bool:
