@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from armkvm.abi.caps import Cap
-from armkvm.abi.regid import RegId
+from armkvm.abi.regid import VLS_BYTES, RegId
 from armkvm.abi.structs import VCPU_EVENTS
 from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
 from armkvm.backends.base import Feature
@@ -27,6 +27,7 @@ from armkvm.model import (
     run,
     setup,
     vcpu_state,
+    vectors,
 )
 from armkvm.model.devices import Device
 from armkvm.model.host import Platform
@@ -314,6 +315,19 @@ class ModelVcpu(_Handle, _Attributes):
         if isinstance(listed, Refused):
             _raise(listed, calls.GET_REG_LIST, vcpu=self.vcpu)
         return list(map(_reg_id, listed))
+
+    def get_sve_vls(self) -> bytes:
+        data = vectors.get_lengths(self.vcpu)
+        if isinstance(data, Refused):
+            _raise(data, calls.GET_LENGTHS_CALL, vcpu=self.vcpu)
+        return data
+
+    def set_sve_vls(self, data: bytes) -> None:
+        if len(data) != VLS_BYTES:
+            raise ValueError(f"a set of vector lengths has {VLS_BYTES} bytes, not {len(data)}")
+        refused = vectors.set_lengths(self.vcpu, data)
+        if refused is not None:
+            _raise(refused, calls.SET_LENGTHS_CALL, vcpu=self.vcpu)
 
     # -- other state -----------------------------------------------------------------------
 
