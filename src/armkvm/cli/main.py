@@ -1,0 +1,122 @@
+"""From words to an exit code: find the verb, run it, print what it returns.
+
+A verb is a module with ``arguments(parser)`` and ``run(args) -> Outcome``; only the one that was
+asked for is imported. Start-up has a budget, so neither this module nor `regs --decode` imports
+anything heavier than argparse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from armkvm import __version__
+from armkvm.cli.outcome import BACKEND, BUG, FINDINGS, UNREADABLE, USAGE, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from armkvm.cli.outcome import Outcome
+
+# verb -> what it does, in the order of `armkvm --help`; each is the module armkvm.cli.<verb>
+VERBS = {
+    "hosts": "list the built-in hosts, or tell what a host file says",
+    "replay": "replay recorded calls on a place and list every answer that differs",
+}
+
+_REPORT = "This is a bug in armkvm. Please report it with the command and what ARMKVM_DEBUG=1 adds to this."
+
+
+def run(words: Sequence[str]) -> int:
+    """Carry out one command line; returns the exit code. Usage errors leave through SystemExit(2)."""
+    args = _parse(words)
+    try:
+        return _print(args.verb_run(args), as_json=args.json)
+    except BrokenPipeError:
+        # whoever read our output has seen enough; Python's own flush at exit must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:  # the end of the line: everything becomes an exit code
+        if isinstance(error, (SystemExit, GeneratorExit)):
+            raise
+        return _failure(error)
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="armkvm",
+        description="KVM/arm64's vCPU state ABI: a model that runs anywhere, and the real thing.",
+        epilog="exit codes: 0 done or compatible, 1 findings, 2 usage, 3 unreadable input, "
+        "4 the place failed, 70 a bug in armkvm",
+    )
+    parser.add_argument("--version", action="version", version=f"armkvm {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    asked = next((word for word in words if not word.startswith("-")), None)
+    for verb, says in VERBS.items():
+        if verb != asked:
+            verbs.add_parser(verb, help=says, add_help=False)
+            continue
+        from importlib import import_module
+
+        module = import_module(f"armkvm.cli.{verb}")
+        own = verbs.add_parser(verb, help=says, description=f"{says[0].upper()}{says[1:]}.")
+        own.add_argument("--json", action="store_true", help="print the result as JSON")
+        module.arguments(own)
+        own.set_defaults(verb_run=module.run)
+    return parser.parse_args(words)
+
+
+def _print(outcome: Outcome, *, as_json: bool) -> int:
+    if as_json:
+        import json
+
+        print(json.dumps(outcome.tree, indent=1))
+    else:
+        for part in outcome.parts:
+            if isinstance(part, str):
+                print(part)
+            elif sys.stdout.isatty():
+                from armkvm.cli.terminal import show_table
+
+                show_table(part)
+            else:
+                print(part.text())
+    sys.stdout.flush()
+    return outcome.status
+
+
+def _failure(error: BaseException) -> int:
+    """Say what went wrong; the exit code for it."""
+    from armkvm.errors import InputError, KvmError, MissingFacts, PlaceError, UnknownPlace
+
+    if os.environ.get("ARMKVM_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    codes = (
+        (UnknownPlace, USAGE),
+        (UsageError, USAGE),
+        (InputError, UNREADABLE),
+        (PlaceError, BACKEND),
+        (MissingFacts, BACKEND),
+        (KvmError, FINDINGS),
+    )
+    for kind, code in codes:
+        if isinstance(error, kind):
+            _say(str(error))
+            return code
+    if isinstance(error, OSError) and error.filename is not None:
+        _say(f"{error.filename}: {error.strerror}")
+        return BACKEND
+    _say(f"{type(error).__name__}: {error}")
+    _say(_REPORT)
+    return BUG
+
+
+def _say(text: str) -> None:
+    for line in text.splitlines():
+        print(f"armkvm: {line}", file=sys.stderr)
