@@ -11,6 +11,7 @@ from enum import Enum
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
+from armkvm.arch.fields import Field
 from armkvm.arch.vectors import VectorLengths
 
 
@@ -106,6 +107,47 @@ class HostFacts:
             raise ValueError("a host has at least one CPU")
         if "plain" not in self.values:
             raise ValueError("a host's facts need register values of a plain vCPU")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCpu:
+    """A vCPU as a VM would be given it: what to ask KVM for, and what to write before it first runs.
+
+    `id_registers` and `bitmaps` hold whole register values by id; a register left out keeps what
+    the host initialises it to. Empty vector lengths mean that the feature is left out.
+    """
+
+    features: frozenset[VcpuFeature]
+    sve: VectorLengths = VectorLengths()
+    sme: VectorLengths = VectorLengths()
+    id_registers: Mapping[RegId, int] = field(default_factory=dict)
+    bitmaps: Mapping[RegId, int] = field(default_factory=dict)
+    psci_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """What one host's KVM accepts for a vCPU with given features, before it first runs.
+
+    `initial` holds the feature ID registers as initialised, which are also the most they may be
+    set to. `fields` has, by ID field of at most six bits, the values that stick when written, as a
+    set of bits (bit v for value v); wider fields accept what they are. `identity` registers
+    (MIDR_EL1 and its like) take any value if `identity_is_writable`.
+    """
+
+    host: str
+    kernel: str
+    features: frozenset[VcpuFeature]
+    sve: VectorLengths
+    sme: VectorLengths
+    initial: Mapping[RegId, int]
+    fields: Mapping[Field, int]
+    identity: Mapping[RegId, int]
+    identity_is_writable: bool
+    bitmaps: Mapping[RegId, int]
+    psci_versions: tuple[int, ...]
+    workarounds: Mapping[RegId, int]
+    listed: frozenset[RegId]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
+from itertools import chain
 
 import pytest
 from tests.recordings import REPOSITORY
@@ -44,3 +46,18 @@ def test_no_file_names_a_developers_machine_or_a_registry() -> None:
             text = path.read_text(encoding="utf-8", errors="replace")
             found += [f"{name}: {match.group()}" for match in FORBIDDEN.finditer(text)]
     assert not found
+
+
+def test_every_dependency_is_pinned_exactly_and_none_twice() -> None:
+    """An environment made today and one made in a year hold the same packages."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    wanted = [
+        *project["project"]["dependencies"],
+        *chain.from_iterable(project["dependency-groups"].values()),
+    ]
+    lists = [path.read_text().splitlines() for path in sorted((REPOSITORY / "requirements").glob("*.txt"))]
+    pins = [line for lines in lists for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    names = [pin.partition("==")[0].lower() for pin in pins]
+    assert len(set(names)) == len(names)
+    assert {re.split(r"[<>=~!]", name)[0].lower() for name in wanted} <= set(names)

@@ -319,7 +319,7 @@ SME_NEEDS_A_LENGTH = _behaviour(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a profile is itself, and can key a cache
 class KernelProfile:
     """One kernel as the model sees it.
 

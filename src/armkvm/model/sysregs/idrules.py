@@ -1,0 +1,187 @@
+"""What a feature ID register of a VM may be set to: the rules, without the VM.
+
+First the register's own check, which may rewrite the value; then the comparison, field by field,
+with the limit, which is what the register was initialised to. Between the two the kernel looks
+whether the VM has run, so `idregs` calls them one by one.
+
+Source: Linux arch/arm64/kvm/sys_regs.c (set_id_aa64*_el1, arm64_check_features).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.encoding import SysReg
+from armkvm.arch.fields import Field, accepted_values, accepts
+from armkvm.arch.idfields import field, fields_of
+from armkvm.arch.sysregs import sysreg
+from armkvm.model import rules
+from armkvm.model.host import Platform
+from armkvm.model.outcome import Refused
+from armkvm.model.profile import HIDES_NV, KEEPS_EL0_EL1, KernelProfile
+from armkvm.model.tables.writable import AARCH32, effective_mask
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """All that the rules ask about: the kernel, the CPU, and whether the vCPU has EL2."""
+
+    profile: KernelProfile
+    hardware_nv: int
+    has_aarch32_el0: bool
+    has_el2: bool
+
+
+def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
+    """A vCPU with these features on that host."""
+    return Guest(platform.profile, platform.hardware_nv, platform.has_aarch32_el0, F.HAS_EL2 in features)
+
+
+Check = Callable[[Guest, int, int], "int | Refused"]
+"""A register's own check of a value, given the limit: the value to go on with, or why not."""
+
+
+def own_check(guest: Guest, reg: SysReg, value: int, limit: int) -> int | Refused:
+    """What the register itself makes of a value before anything else is looked at."""
+    check = _CHECKS.get(reg)
+    return value if check is None else check(guest, value, limit)
+
+
+def is_ignored(guest: Guest, reg: SysReg) -> bool:
+    """Whether writes are ignored: the AArch32 view on a host that cannot run AArch32."""
+    return reg in AARCH32 and not guest.has_aarch32_el0
+
+
+def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
+    """What is wrong with a value of an ID register, "" if nothing is."""
+    if value == limit:
+        return ""
+    writable = effective_mask(guest.profile.id_table, reg)
+    for part in fields_of(reg):
+        asked, most = part.extract(value), part.extract(limit)
+        if asked == most:
+            continue
+        if part.mask & ~writable:
+            return f"{part} is {asked:#x}, and this kernel fixes it at {most:#x}"
+        if not accepts(part, most, asked):
+            allowed = ", ".join(f"{v:#x}" for v in accepted_values(part, most))
+            return f"{part} is {asked:#x}, allowed are {allowed}"
+    return ""
+
+
+@lru_cache(maxsize=16384)
+def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
+    """The values of each field that stick when written alone, as a set of bits (bit v for value v).
+
+    A field of more than six bits is left out: it accepts only what it is.
+    """
+    writable = 0 if is_ignored(guest, reg) else effective_mask(guest.profile.id_table, reg)
+    sets: dict[Field, int] = {}
+    for part in fields_of(reg):
+        if part.width > _WIDEST:
+            continue
+        now = part.extract(limit)
+        values = () if part.mask & ~writable else accepted_values(part, now)
+        stick = (
+            v for v in values if own_check(guest, reg, part.insert(limit, v), limit) == part.insert(limit, v)
+        )
+        sets[part] = sum((1 << v for v in stick), 0) | 1 << now
+    return sets
+
+
+_WIDEST = 6
+
+
+# -- checks of their own -----------------------------------------------------------------------
+
+
+def _at_least(part: Field, least: int) -> Check:
+    """A field that may not fall below the oldest version KVM can emulate."""
+
+    def check(guest: Guest, value: int, limit: int) -> int | Refused:
+        if part.extract(value) < least:
+            return Refused(
+                rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}, the least is {least:#x}"
+            )
+        return value
+
+    return check
+
+
+def _check_pfr0(guest: Guest, value: int, limit: int) -> int | Refused:
+    """Exception levels a vCPU has cannot be taken away."""
+    if KEEPS_EL0_EL1 not in guest.profile:
+        return value
+    levels = ["EL0", "EL1", *(["EL2"] if guest.has_el2 else [])]
+    for level in levels:
+        part = field("ID_AA64PFR0_EL1", level)
+        if not part.extract(value):
+            return Refused(rules.ID_ABOVE_LIMIT, f"{part} is 0, but the vCPU has {level}")
+    return value
+
+
+_PMUVER = field("ID_AA64DFR0_EL1", "PMUVer")
+_DEBUGVER = _at_least(field("ID_AA64DFR0_EL1", "DebugVer"), 6)
+_PERFMON = field("ID_DFR0_EL1", "PerfMon")
+_COPDBG = _at_least(field("ID_DFR0_EL1", "CopDbg"), 6)
+_IMP_DEF = 0xF
+
+
+def _check_dfr0(guest: Guest, value: int, limit: int) -> int | Refused:
+    """An implementation-defined PMU is no PMU; KVM emulates nothing older than Armv8.0 debug."""
+    if _PMUVER.extract(value) == _IMP_DEF:
+        value = _PMUVER.insert(value, 0)
+    return _DEBUGVER(guest, value, limit)
+
+
+def _check_id_dfr0(guest: Guest, value: int, limit: int) -> int | Refused:
+    if _PERFMON.extract(value) == _IMP_DEF:
+        value = _PERFMON.insert(value, 0)
+    if _PERFMON.extract(value) in (1, 2):
+        return Refused(rules.ID_ABOVE_LIMIT, f"{_PERFMON} is older than PMUv3")
+    return _COPDBG(guest, value, limit)
+
+
+_GRANULES_2 = [field("ID_AA64MMFR0_EL1", name) for name in ("TGRAN4_2", "TGRAN64_2", "TGRAN16_2")]
+
+
+def _check_mmfr0(guest: Guest, value: int, limit: int) -> int | Refused:
+    """With EL2, a stage 2 granule is as initialised or not there (1)."""
+    if guest.has_el2:
+        for part in _GRANULES_2:
+            if part.extract(value) not in (part.extract(limit), 1):
+                return Refused(rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}")
+    return value
+
+
+_NV = field("ID_AA64MMFR2_EL1", "NV")
+
+
+def _check_mmfr2(guest: Guest, value: int, limit: int) -> int | Refused:
+    """NV was shown once: the CPU's own value is welcome back, and dropped."""
+    if HIDES_NV in guest.profile and _NV.extract(value) == guest.hardware_nv:
+        return _NV.insert(value, 0)
+    return value
+
+
+_L1IP = field("CTR_EL0", "L1Ip")
+
+
+def _check_ctr(guest: Guest, value: int, limit: int) -> int | Refused:
+    """VPIPT and AIVIVT instruction caches are not emulated; PIPT may be shown as VIPT."""
+    if _L1IP.extract(value) in (0, 1):
+        return Refused(rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3")
+    return value
+
+
+_CHECKS: dict[SysReg, Check] = {
+    sysreg("ID_AA64PFR0_EL1"): _check_pfr0,
+    sysreg("ID_AA64DFR0_EL1"): _check_dfr0,
+    sysreg("ID_DFR0_EL1"): _check_id_dfr0,
+    sysreg("ID_AA64MMFR0_EL1"): _check_mmfr0,
+    sysreg("ID_AA64MMFR2_EL1"): _check_mmfr2,
+    sysreg("CTR_EL0"): _check_ctr,
+}
