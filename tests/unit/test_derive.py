@@ -69,7 +69,7 @@ def test_an_older_revision_of_the_sme_series_has_its_own_capability_number() -> 
 
 def test_a_derived_host_says_so() -> None:
     facts = derive(library.builtin("neoverse-n2", "7.3"), "6.18")
-    assert facts.origin.startswith("derived from recorded under 7.3")
+    assert facts.origin.startswith("derived, recorded under 7.3")
     assert facts.notes == ("facts recorded under kernel 7.3, derived for 6.18",)
     assert facts.kernel == facts.profile == "6.18"
 

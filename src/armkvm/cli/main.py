@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 # verb -> what it does, in the order of `armkvm --help`; each is the module armkvm.cli.<verb>
 VERBS = {
     "hosts": "list the built-in hosts, or tell what a host file says",
+    "migrate": "move a VM's vCPU state from one place to another, and compare every register",
+    "save": "make a VM on a place and save its vCPU state in a file",
+    "restore": "restore a saved state on a place, and compare every register",
+    "diff": "compare two saved states",
+    "regs": "list registers, and decode register ids and names both ways",
+    "explain": "tell what the ABI says of a register, an errno, a rule, a kernel or a refused call",
     "replay": "replay recorded calls on a place and list every answer that differs",
 }
 
@@ -109,8 +115,8 @@ def _failure(error: BaseException) -> int:
         if isinstance(error, kind):
             _say(str(error))
             return code
-    if isinstance(error, OSError) and error.filename is not None:
-        _say(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError):  # KvmError, which is one, was told above
+        _say(": ".join(filter(None, (error.filename, error.strerror or str(error)))))
         return BACKEND
     _say(f"{type(error).__name__}: {error}")
     _say(_REPORT)

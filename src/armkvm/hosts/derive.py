@@ -172,7 +172,7 @@ def derive(facts: HostFacts, profile: str) -> HostFacts:
     if missing:
         raise MissingFacts(facts.name, purpose, missing)
     notes = [*facts.notes, f"facts recorded under kernel {start}, derived for {profile}"]
-    origin = f"derived from {facts.origin or start}"
+    origin = f"derived, {facts.origin}" if facts.origin else "derived"
     for seam, back, _ in steps:
         facts = _older(facts, seam, notes) if back else _newer(facts, seam)
     return replace(

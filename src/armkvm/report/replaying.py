@@ -10,9 +10,13 @@ from armkvm.traces.replay import Difference
 
 def text(differences: Sequence[Difference], sequences: int, steps: int) -> list[str]:
     """One line for each difference, and a summary."""
-    found = len(differences)
-    verdict = "no difference" if not found else f"{found:,} difference{'s' if found > 1 else ''}"
-    return [*map(str, differences), f"{sequences:,} sequences, {steps:,} steps: {verdict}"]
+    verdict = _count(len(differences), "difference") if differences else "no difference"
+    summary = f"{_count(sequences, 'sequence')}, {_count(steps, 'step')}: {verdict}"
+    return [*map(str, differences), summary]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def tree(differences: Sequence[Difference], sequences: int, steps: int) -> dict[str, Any]:

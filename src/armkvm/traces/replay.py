@@ -36,7 +36,7 @@ class Difference:
     def __str__(self) -> str:
         why = f"  ({self.because})" if self.because else ""
         where = f"{self.sequence}[{self.step}] {self.call}"
-        return f"{where}: {self.what} recorded {self.recorded}, here {self.here}{why}"
+        return f"{where}: {self.what} recorded {_short(self.recorded)}, here {_short(self.here)}{why}"
 
 
 @dataclass(slots=True)
@@ -81,6 +81,12 @@ def replay_one(sequence: Mapping[str, Any], system: System) -> Iterator[Differen
                         yield Difference(
                             sequence["name"], number, describe(step), what, step[what], here, error
                         )
+
+
+def _short(value: object) -> str:
+    """An answer in a line of text: long contents by their beginning."""
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:64]}... ({len(text) // 2} bytes)"
 
 
 _COMPARED = ("errno", "value", "n_out", "exit_reason", "mmio", "system_event_type")

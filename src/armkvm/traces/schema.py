@@ -108,7 +108,8 @@ def _inconsistent(sequence: Mapping[str, Any], path: str) -> Iterator[Fault]:
             if not has_device:
                 yield Fault(here, "expected a device created before it is used, got none")
         elif ioctl != "KVM_ENABLE_CAP" and step.get("vcpu", 0) >= vcpus:
-            yield Fault(here, f"expected one of the {vcpus} vCPUs created before, got {step.get('vcpu', 0)}")
+            got = step.get("vcpu", 0)
+            yield Fault(here, f"expected a vCPU created before it is used, got number {got} of {vcpus}")
         if ioctl == "KVM_SET_ONE_REG" and "addr" not in step:
             size = RegId(int(step["id"], 16)).size
             if len(step.get("value", "")) != 2 * size:
