@@ -11,8 +11,9 @@ from armkvm import catalog
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.cli.places import open_place
+from armkvm.model.behaviour import BEHAVIOURS
 from armkvm.model.lifecycle import REFUSES
-from armkvm.model.profile import BEHAVIOURS, PROFILES
+from armkvm.model.profile import PROFILES
 from armkvm.model.rules import RULES
 from armkvm.report import explaining
 from armkvm.traces.trials import CALLS, GET_ONE_REG, SET_ONE_REG, try_call
@@ -35,7 +36,6 @@ examples:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("word", nargs="*", metavar="WORD", help="register, errno, rule, kernel, or a call")
     parser.add_argument(
         "--profile", action="append", default=[], metavar="KERNEL", help="show how these kernels differ"

@@ -56,24 +56,43 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="armkvm",
         description="KVM/arm64's vCPU state ABI: a model that runs anywhere, and the real thing.",
-        epilog="exit codes: 0 done or compatible, 1 findings, 2 usage, 3 unreadable input, "
+        epilog="exit codes: 0 done or compatible, 1 findings, 2 usage, 3 unreadable input,\n"
         "4 the place failed, 70 a bug in armkvm",
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action="version", version=f"armkvm {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    asked = next((word for word in words if not word.startswith("-")), None)
-    for verb, says in VERBS.items():
-        if verb != asked:
+    if words and words[0] == "--version":
+        return parser.parse_args(words)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="armkvm")
+    asked = next((word for word in words if not word.startswith("-")), "")
+    if asked not in VERBS:  # help, or a mistake
+        for verb, says in VERBS.items():
             verbs.add_parser(verb, help=says, add_help=False)
-            continue
-        from importlib import import_module
+        return parser.parse_args(words)
+    from importlib import import_module
 
-        module = import_module(f"armkvm.cli.{verb}")
-        own = verbs.add_parser(verb, help=says, description=f"{says[0].upper()}{says[1:]}.")
-        own.add_argument("--json", action="store_true", help="print the result as JSON")
-        module.arguments(own)
-        own.set_defaults(verb_run=module.run)
+    module, says = import_module(f"armkvm.cli.{asked}"), VERBS[asked]
+    own = verbs.add_parser(
+        asked, help=says, description=f"{says[0].upper()}{says[1:]}.", formatter_class=_Formatter
+    )
+    own.add_argument("--json", action="store_true", help="print the result as JSON")
+    module.arguments(own)
+    own.set_defaults(verb_run=module.run)
     return parser.parse_args(words)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Knows how wide the terminal is; argparse itself would import shutil for every option to learn it."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = int(os.environ.get("COLUMNS", "")) or 80
+        except ValueError:
+            try:
+                width = os.get_terminal_size().columns or 80
+            except OSError:
+                width = 80
+        super().__init__(prog, width=width - 2)
 
 
 def _print(outcome: Outcome, *, as_json: bool) -> int:

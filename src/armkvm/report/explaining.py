@@ -10,8 +10,9 @@ from armkvm.abi.regid import RegId
 from armkvm.arch.sysregs import name_of as sysreg_name
 from armkvm.errors import Rule, errno_name
 from armkvm.migration import ordering
+from armkvm.model.behaviour import BEHAVIOURS, Behaviour
 from armkvm.model.lifecycle import REFUSES
-from armkvm.model.profile import BEHAVIOURS, PROFILES, Behaviour, KernelProfile
+from armkvm.model.profile import PROFILES, KernelProfile
 from armkvm.model.tables.writable import LINEAGE, reported_mask, writable_fields
 from armkvm.report.registers import decoded, decoded_tree
 from armkvm.report.table import Table
