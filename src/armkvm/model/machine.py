@@ -33,7 +33,9 @@ def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
         return Refused(
             rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}"
         )
-    return Vm(platform, machine_type)
+    vm = Vm(platform, machine_type)
+    vm.bitmaps = firmware.initial_bitmaps(platform.profile)
+    return vm
 
 
 @living

@@ -292,7 +292,7 @@ EL2_LENGTHS_MASKED = behaviour(
     "el2-lengths-masked",
     "Once a VM with EL2 has run, ZCR_EL2 and SMCR_EL2 read without their reserved bits; LEN stays.",
     source="SME series v12, patch 15; arch/arm64/kvm/nested.c",
-    since="seen on sme-v12",
+    since="seen on 7.2, 7.3 and sme-v12; not looked for before",
     detect="ZCR_EL2 written with all ones reads 0xf after KVM_RUN",
     test=f"{_SME}",
 )
@@ -412,16 +412,19 @@ _7_0 = _profile(
     bits=BITS_6_16,
     count=9,
 )
-_7_2 = _profile("7.2", base=_7_0.behaviours, add=(GIC_FIELD_AT_FIRST_RUN,), bits=BITS_6_16, count=9)
+_7_2 = _profile(
+    "7.2",
+    base=_7_0.behaviours,
+    add=(GIC_FIELD_AT_FIRST_RUN, EL2_LENGTHS_MASKED),
+    bits=BITS_6_16,
+    count=9,
+)
 _7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
 
 _SME_V12 = _profile(
     "sme-v12",
     base=_7_2.behaviours,
-    add=(
-        *(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),
-        EL2_LENGTHS_MASKED,
-    ),
+    add=(*(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),),
     bits=BITS_SME_V12,
     count=10,
     summary="revision 12 of the SME series (July 2026), on 7.2",

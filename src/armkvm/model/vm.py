@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.errors import ModelBug
-from armkvm.model import firmware, rules
+from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.memory import Memory
 from armkvm.model.outcome import Refused
@@ -44,7 +44,7 @@ class Vm:
         self.id_limits: dict[int, int] = {}
         self._shared: dict[int, int] = {}
         self.psci_version = 0
-        self.bitmaps: dict[int, int] = firmware.initial_bitmaps(platform.profile)
+        self.bitmaps: dict[int, int] = {}
         self.has_run = False
         self.has_settled = False
         self.dead = False
