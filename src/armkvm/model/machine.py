@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.arch.encoding import SysReg
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules, firmware, rules
 from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
