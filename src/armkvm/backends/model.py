@@ -15,7 +15,7 @@ from armkvm.abi.structs import VCPU_EVENTS
 from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
 from armkvm.backends.base import Feature
 from armkvm.catalog import name_of
-from armkvm.errors import KvmError
+from armkvm.errors import KvmError, UnknownPlace
 from armkvm.model import (
     attributes,
     devices,
@@ -114,6 +114,18 @@ class _Attributes(ABC):
             _raise(refused, calls.SET_DEVICE_ATTR, vcpu=self._whose())
 
 
+def open_place(uri_rest: str, options: Mapping[str, str]) -> ModelSystem:
+    """``model:HOST[?kernel=PROFILE]``: a built-in host, or a host file or recording."""
+    from armkvm.hosts.library import find
+
+    unknown = sorted(options.keys() - {"kernel"})
+    if unknown:
+        raise UnknownPlace(f"model: has the option kernel, not {', '.join(unknown)}")
+    facts, profile = find(uri_rest, options.get("kernel"))
+    uri = f"model:{uri_rest}" + (f"?kernel={options['kernel']}" if options else "")
+    return ModelSystem(facts, profile, uri)
+
+
 class ModelSystem(_Handle):
     """A modelled host."""
 
@@ -124,6 +136,11 @@ class ModelSystem(_Handle):
     @property
     def kernel(self) -> str:
         return self.platform.facts.kernel
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of this model should be told about its facts."""
+        return self.platform.facts.notes
 
     def api_version(self) -> int:
         return 12
