@@ -1,0 +1,301 @@
+"""The agent: serves a place over a byte stream. Needs nothing but Python's standard library.
+
+It listens on nothing by itself: it serves its standard input and output, or a Unix socket that
+it makes with mode 0600. A session ends when the client says so, goes away, or breaks the
+format; everything it had opened is closed then.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from armkvm.backends.remote import wire
+from armkvm.backends.remote.stream import Stream, StreamClosed, StreamTimeout
+from armkvm.backends.remote.wire import Kind, WireError
+from armkvm.errors import KvmError, PlaceError
+
+HELLO_TIMEOUT = 60.0
+MAX_HANDLES = 4096
+MAX_SESSIONS = 16
+
+OpenPlace = Callable[[], Any]
+"""Opens the place to serve: anything with `backends.base.System`'s methods."""
+
+
+class Session:
+    """One client's handles: 0 is the place, the others are numbered as they are created."""
+
+    def __init__(self, system: Any) -> None:
+        self._handles: dict[int, Any] = {0: system}
+        self._next = 1
+
+    def perform(self, body: bytes) -> bytes:
+        """Do what a CALL says; the body of its ANSWER. A refusal raises."""
+        handle, row, arguments = wire.decode_call(body)
+        target = self._handles.get(handle)
+        if target is None:
+            raise ValueError(f"handle {handle} is closed or was never given")
+        if row.method == "close":
+            return self._close(handle, target)
+        method = getattr(target, row.method, None)
+        if method is None:
+            raise ValueError(f"{type(target).__name__} has no {row.method}")
+        result = _SPECIAL.get(row.method, _plainly)(method, arguments)
+        if row.result is wire.HANDLE or (row.result is wire.OPTIONAL_HANDLE and result is not None):
+            result = self._adopt(result)
+        return wire.encode(row.result, result)
+
+    def _adopt(self, thing: Any) -> int:
+        if len(self._handles) >= MAX_HANDLES:
+            thing.close()
+            raise ValueError(f"{MAX_HANDLES} handles are open; close some first")
+        number = self._next
+        self._handles[number] = thing
+        self._next += 1
+        return number
+
+    def _close(self, handle: int, target: Any) -> bytes:
+        if handle:
+            target.close()
+            del self._handles[handle]
+        return b""
+
+    def close(self) -> None:
+        """Close everything, the youngest first."""
+        while self._handles:
+            _, thing = self._handles.popitem()
+            thing.close()
+
+
+def _plainly(method: Callable[..., Any], arguments: list[Any]) -> Any:
+    return method(*arguments)
+
+
+def _enable_cap(method: Callable[..., Any], arguments: list[Any]) -> Any:
+    cap, args, flags = arguments
+    return method(cap, *args, flags=flags)
+
+
+def _bounded_regs(method: Callable[..., Any], arguments: list[Any]) -> Any:
+    size = sum(1 << (reg >> 52 & 15) for reg in arguments[0])
+    return method(*_bounded(size, arguments))
+
+
+def _bounded_read(method: Callable[..., Any], arguments: list[Any]) -> Any:
+    return method(*_bounded(arguments[-1], arguments))
+
+
+def _bounded(size: int, arguments: list[Any]) -> list[Any]:
+    if size > wire.MAX_ANSWER_DATA:
+        raise ValueError(f"an answer of {size} bytes exceeds {wire.MAX_ANSWER_DATA}; ask in smaller parts")
+    return arguments
+
+
+_SPECIAL: dict[str, Callable[[Callable[..., Any], list[Any]], Any]] = {
+    "enable_cap": _enable_cap,
+    "get_regs": _bounded_regs,
+    "read_memory": _bounded_read,
+    "get_attr": _bounded_read,
+}
+
+
+def serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None = HELLO_TIMEOUT) -> bool:
+    """One session on a stream, from greeting to end.
+
+    Returns when it is over, however it ends: True if the client took its leave, so that another
+    greeting may follow on the same stream.
+    """
+    try:
+        return _serve(stream, open_place, hello_timeout)
+    except (StreamClosed, StreamTimeout):
+        return False
+
+
+def _serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None) -> bool:
+    theirs = stream.read(wire.HELLO.size, hello_timeout)
+    stream.write(wire.encode_hello())
+    try:
+        if wire.decode_hello(theirs) != wire.VERSION:
+            return False  # the client sees our version and says what to do
+    except WireError:
+        return False
+    try:
+        system = open_place()
+    except Exception as error:  # noqa: BLE001 - whatever keeps the place from opening, the client is told
+        stream.write_frame(*wire.encode_error(error))
+        return True
+    session = Session(system)
+    try:
+        welcome: wire.Chunks = []
+        wire.TEXT.write(welcome, system.uri)
+        wire.TEXT.write(welcome, system.kernel)
+        stream.write_frame(Kind.WELCOME, b"".join(welcome))
+        while True:
+            kind, body = stream.read_frame(None)
+            if kind == Kind.BYE:
+                return True
+            _answer(stream, session, kind, body)
+    except WireError as error:
+        stream.write_frame(*wire.encode_error(PlaceError(f"the agent could not read a message: {error}")))
+        return False
+    finally:
+        session.close()
+
+
+def _answer(stream: Stream, session: Session, kind: int, body: bytes) -> None:
+    """Answer one frame. What breaks the format ends the session (WireError); nothing else does."""
+    try:
+        if kind != Kind.CALL:
+            raise WireError(f"a frame of kind {kind} is no call")
+        answer = session.perform(body)
+        if len(answer) > wire.MAX_BODY:
+            raise ValueError(
+                f"the answer of {len(answer)} bytes exceeds {wire.MAX_BODY}; ask in smaller parts"
+            )
+    except WireError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the client is told, and the session goes on
+        stream.write_frame(*wire.encode_error(error))
+    else:
+        stream.write_frame(Kind.ANSWER, answer)
+
+
+def serve_stdio(open_place: OpenPlace) -> None:
+    """One session on standard input and output.
+
+    Both descriptors are kept to the session alone: what the place prints goes to standard error.
+    """
+    read_fd, write_fd = os.dup(0), os.dup(1)
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        os.dup2(2, 1)
+        serve(Stream(read_fd, write_fd), open_place)
+    finally:
+        os.close(read_fd)
+        os.close(write_fd)
+
+
+def serve_socket(path: str, open_place: OpenPlace) -> None:
+    """Sessions on a Unix socket of mode 0600 at `path`, until interrupted.
+
+    A socket file that nobody serves any more is replaced; a file that is something else, or a
+    socket in use, is a PlaceError. The file goes away with this process, even by SIGKILL.
+    """
+    listener = _listen(path)
+    with _RemovedAtDeath(path), listener:
+        limit = threading.BoundedSemaphore(MAX_SESSIONS)
+        while True:
+            limit.acquire()
+            connection, _ = listener.accept()
+            threading.Thread(
+                target=_serve_connection, args=(connection, open_place, limit), daemon=True
+            ).start()
+
+
+def _serve_connection(
+    connection: socket.socket, open_place: OpenPlace, limit: threading.BoundedSemaphore
+) -> None:
+    try:
+        with connection:
+            connection.setblocking(False)
+            serve(Stream(connection.fileno(), connection.fileno()), open_place)
+    finally:
+        limit.release()
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        old_mask = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(old_mask)
+        listener.listen(MAX_SESSIONS)
+        return listener
+    except OSError as error:
+        listener.close()
+        raise PlaceError(f"cannot listen on {path}: {error.strerror or error}") from None
+    except BaseException:
+        listener.close()
+        raise
+
+
+def _remove_stale(path: str) -> None:
+    if not os.path.lexists(path):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except OSError as error:
+            raise PlaceError(f"cannot listen on {path}: it exists and is no socket ({error})") from None
+    raise PlaceError(f"cannot listen on {path}: another agent serves it")
+
+
+class _RemovedAtDeath:
+    """Removes a socket's file when this process ends, however it ends.
+
+    A child holds the reading end of a pipe whose writing end only this process has; end of
+    file there means that this process is gone.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = os.path.abspath(path)
+
+    def __enter__(self) -> None:
+        inode = os.stat(self._path).st_ino
+        read_end, self._write_end = os.pipe()
+        self._child = os.fork()
+        if self._child:
+            os.close(read_end)
+            return
+        try:
+            os.setsid()
+            for fd in range(3):
+                os.dup2(read_end, fd)
+            os.closerange(3, 1 << 12)
+            os.read(0, 1)
+            if os.stat(self._path).st_ino == inode:
+                os.unlink(self._path)
+        finally:
+            os._exit(0)
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._write_end)
+        os.waitpid(self._child, 0)
+
+
+def main(arguments: Sequence[str]) -> str | None:
+    """``[--socket PATH]``: serve this machine's KVM. Returns what went wrong, or None."""
+    from armkvm.backends.devkvm import open_place
+
+    def this_machine() -> Any:
+        return open_place("", {})
+
+    try:
+        if not arguments:
+            serve_stdio(this_machine)
+        elif len(arguments) == 2 and arguments[0] == "--socket":
+            serve_socket(arguments[1], this_machine)
+        else:
+            return "usage: [--socket PATH]; without it, standard input and output are served"
+    except (PlaceError, KvmError) as error:
+        return str(error)
+    except KeyboardInterrupt:
+        pass
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
