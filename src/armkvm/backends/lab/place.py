@@ -6,8 +6,10 @@ import contextlib
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from armkvm.backends.lab import initramfs
 from armkvm.backends.lab.guest import AGENT_PORT, COMMAND_PORT
@@ -137,6 +139,17 @@ def qemu_cpu(cpu: str) -> str:
     return cpu
 
 
+@contextlib.contextmanager
+def initrd(kernel: Kernel, shelf: Shelf) -> Iterator[BinaryIO]:
+    """The file system to boot `kernel` with, as a file without a name."""
+    with tempfile.TemporaryFile() as disk:
+        disk.write(shelf.runtime.read_bytes())
+        disk.write(initramfs.modules(kernel.modules))
+        disk.write(initramfs.code())
+        disk.flush()
+        yield disk
+
+
 class Machine:
     """A running lab: QEMU, the connection to the agent, and the one for commands. A `Transport`."""
 
@@ -165,7 +178,7 @@ class Machine:
             self._agent, agent_end = socket_pair(stack)
             self._command, command_end = socket_pair(stack)
             self._monitor, monitor_end = socket_pair(stack)
-            self._console = tempfile.TemporaryFile()
+            self._console = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
             console = self._console.fileno()
             ends = [(AGENT_PORT, agent_end), (COMMAND_PORT, command_end)]
             arguments = [
@@ -188,11 +201,7 @@ class Machine:
         self._start(boot, ["-incoming", f"fd:{image}"], [image])
 
     def _boot(self, boot: Boot, shelf: Shelf) -> None:
-        with tempfile.TemporaryFile() as disk:
-            disk.write(shelf.runtime.read_bytes())
-            disk.write(initramfs.modules(boot.kernel.modules))
-            disk.write(initramfs.code())
-            disk.flush()
+        with initrd(boot.kernel, shelf) as disk:
             self._start(boot, ["-initrd", f"/proc/self/fd/{disk.fileno()}"], [disk.fileno()])
 
     def save(self) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from armkvm.backends.lab import supervisor
 from armkvm.backends.lab.shelf import SETUP_HINT, Kernel, Shelf
@@ -117,9 +117,9 @@ class Process:
     """A running QEMU. It ends with its owner: closing, exiting and being killed are all the same."""
 
     def __init__(
-        self, boot: Boot, extra: Sequence[str], descriptors: Sequence[int], console: BinaryIO | None = None
+        self, boot: Boot, extra: Sequence[str], descriptors: Sequence[int], interactive: bool = False
     ) -> None:
-        self._words = tempfile.TemporaryFile()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         read_end, self._lifeline = os.pipe()
         command = [
             sys.executable,
@@ -135,8 +135,8 @@ class Process:
         try:
             self._process = subprocess.Popen(
                 command,
-                stdin=None if console else subprocess.DEVNULL,
-                stdout=None if console else self._words,
+                stdin=None if interactive else subprocess.DEVNULL,
+                stdout=None if interactive else self._words,
                 stderr=self._words,
                 pass_fds=(read_end, *descriptors),
                 start_new_session=True,
