@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from armkvm.backends.remote import wire
@@ -213,7 +215,7 @@ def _serve_connection(
 def _listen(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        _remove_stale(path)
+        _remove_stale(Path(path))
         old_mask = os.umask(0o177)
         try:
             listener.bind(path)
@@ -229,17 +231,20 @@ def _listen(path: str) -> socket.socket:
         raise
 
 
-def _remove_stale(path: str) -> None:
-    if not os.path.lexists(path):
+def _remove_stale(path: Path) -> None:
+    """Remove a socket's file that nobody serves any more; refuse to touch anything else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(mode):
+        raise PlaceError(f"cannot listen on {path}: it exists and is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
-            probe.connect(path)
+            probe.connect(str(path))
         except ConnectionRefusedError:
-            os.unlink(path)
+            path.unlink()
             return
-        except OSError as error:
-            raise PlaceError(f"cannot listen on {path}: it exists and is no socket ({error})") from None
     raise PlaceError(f"cannot listen on {path}: another agent serves it")
 
 
@@ -251,10 +256,10 @@ class _RemovedAtDeath:
     """
 
     def __init__(self, path: str) -> None:
-        self._path = os.path.abspath(path)
+        self._path = Path(path).absolute()
 
     def __enter__(self) -> None:
-        inode = os.stat(self._path).st_ino
+        inode = self._path.stat().st_ino
         read_end, self._write_end = os.pipe()
         self._child = os.fork()
         if self._child:
@@ -266,8 +271,8 @@ class _RemovedAtDeath:
                 os.dup2(read_end, fd)
             os.closerange(3, 1 << 12)
             os.read(0, 1)
-            if os.stat(self._path).st_ino == inode:
-                os.unlink(self._path)
+            if self._path.stat().st_ino == inode:
+                self._path.unlink()
         finally:
             os._exit(0)
 
