@@ -59,7 +59,7 @@ mount -t tmpfs tmp /tmp
 export PATH=/bin:/usr/bin HOME=/tmp TERM=${TERM:-linux}
 ip link set lo up
 for module in /modules/*; do [ -e "$module" ] && insmod "$module"; done
-grep -q armkvm.shell /proc/cmdline || exec python3 -I -m armkvm.backends.lab.guest
+grep -q armkvm.shell /proc/cmdline || exec python3 -IS -m armkvm.backends.lab.guest
 cd /tmp
 setsid cttyhack sh
 poweroff -f

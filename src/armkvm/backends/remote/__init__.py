@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from armkvm.backends.remote.client import CALL_TIMEOUT, RemoteSystem, Transport
-from armkvm.backends.remote.transport import (
-    CommandTransport,
-    command_of_exec,
-    command_of_ssh,
-    connect_socket,
-)
 from armkvm.errors import UnknownPlace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from armkvm.backends.remote.client import RemoteSystem, Transport
 
 _SCHEMES = ("exec", "ssh", "unix")
 
@@ -26,14 +23,18 @@ def open_place(uri_rest: str, options: dict[str, str], scheme: str = "exec") -> 
         raise UnknownPlace(
             f"{scheme}: has no option {', '.join(unknown)}; it has {', '.join(sorted(allowed))}"
         )
+    # Late: the agent's side, which lives in this package too, needs none of it.
+    from armkvm.backends.remote import transport as transports
+    from armkvm.backends.remote.client import CALL_TIMEOUT, RemoteSystem
+
     timeout = _seconds(options.get("timeout", ""), CALL_TIMEOUT)
     transport: Transport
     if scheme == "exec":
-        transport = CommandTransport(command_of_exec(uri_rest))
+        transport = transports.CommandTransport(transports.command_of_exec(uri_rest))
     elif scheme == "ssh":
-        transport = CommandTransport(command_of_ssh(uri_rest, options.get("agent")))
+        transport = transports.CommandTransport(transports.command_of_ssh(uri_rest, options.get("agent")))
     elif scheme == "unix":
-        transport = connect_socket(uri_rest)
+        transport = transports.connect_socket(uri_rest)
     else:
         raise UnknownPlace(f"{scheme}: is no way to an agent; there are {', '.join(_SCHEMES)}")
     return RemoteSystem(f"{scheme}:{uri_rest}", transport, timeout, timeout)

@@ -349,6 +349,11 @@ class RemoteSystem(_Proxy):
     def kernel(self) -> str:
         return self._connection.kernel
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection still serves; a failure ends it."""
+        return self._connection.is_open
+
     def api_version(self) -> int:
         return int(self._call("api_version"))
 
