@@ -19,7 +19,7 @@ import pytest
 from tests.lab.conftest import OpenLab, why_not
 
 from armkvm.backends.lab import open_place
-from armkvm.backends.lab.commands import run
+from armkvm.backends.lab.commands import clear, run
 from armkvm.backends.lab.place import LabOptions, LabSystem, open_lab
 from armkvm.backends.lab.shelf import Shelf
 from armkvm.errors import PlaceError
@@ -71,8 +71,15 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def machine_files() -> set[Path]:
-    return set(Shelf().machines.iterdir()) if Shelf().machines.exists() else set()
+@pytest.fixture
+def own_shelf(tmp_path: Path) -> Shelf:
+    """The lab's shelf with no saved machines but this test's own."""
+    there, own = Shelf(), Shelf(tmp_path / "lab")
+    own.path.mkdir()
+    for path in (there.path / "kernels", there.runtime, there.qemu):
+        if path.exists():
+            (own.path / path.name).symlink_to(path)
+    return own
 
 
 @contextlib.contextmanager
@@ -107,15 +114,15 @@ def test_a_second_lab_resumes_what_the_first_one_saved(lab: OpenLab) -> None:
 
 
 @pytest.mark.parametrize("delay", [0.1, 0.5, 2.0])
-def test_an_owner_killed_while_booting_leaves_nothing(marker: str, delay: float) -> None:
-    files = machine_files()
-    with owner("plain", f"kernel={KERNEL}", f"append={marker}") as process:
+def test_an_owner_killed_while_booting_leaves_nothing(marker: str, own_shelf: Shelf, delay: float) -> None:
+    before = set(own_shelf.path.rglob("*"))
+    with owner("plain", f"kernel={KERNEL}", f"append={marker}", f"cache={own_shelf.path}") as process:
         assert within(20, lambda: bool(processes(marker)))
         time.sleep(delay)
         process.kill()
         process.wait()
         assert within(10, lambda: not processes(marker))
-    assert machine_files() <= files
+    assert set(own_shelf.path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -171,23 +178,20 @@ def test_closing_ends_qemu_and_closes_every_descriptor() -> None:
     assert threading.active_count() == threads
 
 
-def test_a_spoilt_saved_machine_is_booted_anew(marker: str) -> None:
-    options = LabOptions.parse(CPU, {"kernel": KERNEL, "append": marker, "boot_timeout": "300"})
-    known = machine_files()
-    try:
-        with open_lab(options) as system:
-            assert not system.machine.resumed
-        (saved,) = machine_files() - known
-        with saved.open("r+b") as file:
-            file.truncate(saved.stat().st_size // 2)
-        with open_lab(options) as system:
-            assert not system.machine.resumed
-            assert system.api_version() == 12
-        with open_lab(options) as system:
-            assert system.machine.resumed
-    finally:
-        for path in machine_files() - known:
-            path.unlink()
+def test_a_spoilt_saved_machine_is_booted_anew(own_shelf: Shelf) -> None:
+    options = LabOptions.parse(CPU, {"kernel": KERNEL, "boot_timeout": "300", "cache": str(own_shelf.path)})
+    with open_lab(options) as system:
+        assert not system.machine.resumed
+    ((saved, size),) = own_shelf.saved_machines()
+    with saved.open("r+b") as file:
+        file.truncate(size // 2)
+    with open_lab(options) as system:
+        assert not system.machine.resumed
+        assert system.api_version() == 12
+    with open_lab(options) as system:
+        assert system.machine.resumed
+    assert clear(own_shelf) > size // 2
+    assert own_shelf.saved_machines() == []
 
 
 def test_an_image_that_does_not_boot_is_given_up_in_time(tmp_path: Path, marker: str) -> None:

@@ -39,7 +39,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     wire.NUMBERS.name: st.lists(u64, max_size=50).map(tuple),
     wire.REGS.name: st.lists(regs, max_size=50),
     wire.BLOBS.name: blobs,
-    wire.PAIRS.name: st.lists(st.tuples(u64, st.binary(max_size=300)), max_size=20),
     wire.MASKS.name: st.dictionaries(regs, u64, max_size=20),
     wire.FEATURE.name: features,
     wire.FEATURES.name: st.lists(features, max_size=10),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Sequence
 from errno import EINTR
-from itertools import accumulate, chain
+from itertools import chain
 from struct import pack
 
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import ONE_REG
 from armkvm.backends.devkvm.descriptor import Scratch
+from armkvm.backends.register_layout import RegisterLayout
 from armkvm.catalog import name_of
 from armkvm.errors import KvmError
 
@@ -37,32 +38,23 @@ def refusal(error: OSError, operation: Ioctl, reg: int) -> KvmError:
 class RegisterBuffers:
     """Ready-made buffers for a list of registers. One user at a time, like its vCPU."""
 
-    def __init__(self, regs: Sequence[int]) -> None:
-        self.regs = regs
-        sizes = [1 << (reg >> 52 & 15) for reg in regs]
-        self._ends = list(accumulate(sizes))
-        self._starts = [0, *self._ends[:-1]]
-        self._total = self._ends[-1] if regs else 0
-        self._scratch = Scratch(self._total + _TAIL)
+    def __init__(self, regs: list[int]) -> None:
+        self.layout = layout = RegisterLayout(regs)
+        self._scratch = Scratch(layout.total + _TAIL)
         base = self._scratch.address
-        addresses = [base + start for start in self._starts]
-        table = pack(f"<{2 * len(regs)}Q", *chain.from_iterable(zip(regs, addresses)))
+        addresses = [base + start for start in layout.starts]
+        table = pack(f"<{2 * len(regs)}Q", *chain.from_iterable(zip(regs, addresses, strict=True)))
         self._calls = [table[at : at + 16] for at in range(0, len(table), 16)]
 
     def read(self, fd: int) -> list[bytes]:
         """KVM_GET_ONE_REG of each; the first refusal raises."""
         self._issue(fd, _GET)
-        data = self._scratch.memory[: self._total]
-        return [data[start:end] for start, end in zip(self._starts, self._ends)]
+        return self.layout.split(self._scratch.memory[: self.layout.total])
 
     def write(self, fd: int, values: Sequence[bytes]) -> None:
         """KVM_SET_ONE_REG of each; the first refusal raises, earlier writes stay."""
-        data = b"".join(values)
-        if len(data) != self._total or list(accumulate(map(len, values))) != self._ends:
-            for reg, value in zip(self.regs, values):
-                if len(value) != size_of(reg):
-                    raise ValueError(f"{RegId(reg)!r} holds {size_of(reg)} bytes, not {len(value)}")
-        self._scratch.memory[: self._total] = data
+        block = self.layout.join(values)
+        self._scratch.memory[: len(block)] = block
         self._issue(fd, _SET)
 
     def _issue(self, fd: int, request: int) -> None:

@@ -13,6 +13,7 @@ from armkvm.backends.base import Feature
 from armkvm.backends.devkvm.descriptor import NULL, AttributeDescriptor, Scratch
 from armkvm.backends.devkvm.registers import RegisterBuffers, refusal, size_of
 from armkvm.backends.devkvm.running import RunPage
+from armkvm.backends.register_layout import transposed
 from armkvm.errors import KvmError
 from armkvm.state import Exit
 
@@ -93,14 +94,13 @@ class DevKvmVcpu(AttributeDescriptor):
         return self._buffers(regs).read(self.fd)
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
-        pairs = list(pairs)
-        buffers = self._buffers([reg for reg, _ in pairs])
-        buffers.write(self.fd, [data for _, data in pairs])
+        regs, values = transposed(pairs)
+        self._buffers(regs).write(self.fd, values)
 
     def _buffers(self, regs: Iterable[int]) -> RegisterBuffers:
         """Ready-made buffers for these registers; the last list's are kept."""
         regs = list(regs)
-        if self._many is None or self._many.regs != regs:
+        if self._many is None or self._many.layout.regs != regs:
             if self._many is not None:
                 self._many.close()
                 self._many = None

@@ -198,12 +198,10 @@ class Apt:
 
 
 def _file(folder: Path, package: Package) -> Path:
-    version = package.version.replace(":", "%3a")
-    for architecture in (package.architecture, "all"):
-        path = folder / f"{package.name}_{version}_{architecture}.deb"
-        if path.exists():
-            return path
-    return path
+    """Where apt-get puts a package; those for every architecture are named so."""
+    stem = f"{package.name}_{package.version.replace(':', '%3a')}"
+    for_all = folder / f"{stem}_all.deb"
+    return for_all if for_all.exists() else folder / f"{stem}_{package.architecture}.deb"
 
 
 def _output(command: Sequence[str]) -> str:

@@ -14,8 +14,9 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from armkvm.backends.register_layout import RegisterLayout
 from armkvm.backends.remote import wire
 from armkvm.backends.remote.stream import Stream, StreamClosed, StreamTimeout
 from armkvm.backends.remote.wire import Kind, WireError
@@ -35,6 +36,7 @@ class Session:
     def __init__(self, system: Any) -> None:
         self._handles: dict[int, Any] = {0: system}
         self._next = 1
+        self._layout: RegisterLayout | None = None
 
     def perform(self, body: bytes) -> bytes:
         """Do what a CALL says; the body of its ANSWER. A refusal raises."""
@@ -47,7 +49,8 @@ class Session:
         method = getattr(target, row.method, None)
         if method is None:
             raise ValueError(f"{type(target).__name__} has no {row.method}")
-        result = _SPECIAL.get(row.method, _plainly)(method, arguments)
+        special = self._SPECIAL.get(row.method)
+        result = method(*arguments) if special is None else special(self, target, *arguments)
         if row.result is wire.HANDLE or (row.result is wire.OPTIONAL_HANDLE and result is not None):
             result = self._adopt(result)
         return wire.encode(row.result, result)
@@ -74,36 +77,46 @@ class Session:
             thing.close()
 
 
-def _plainly(method: Callable[..., Any], arguments: list[Any]) -> Any:
-    return method(*arguments)
+    # -- calls whose message is not just a list of arguments ------------------------------------
+
+    def _enable_cap(self, target: Any, cap: int, args: tuple[int, ...], flags: int) -> None:
+        target.enable_cap(cap, *args, flags=flags)
+
+    def _get_regs(self, target: Any, regs: tuple[int, ...]) -> bytes:
+        layout = self._layout_of(regs)
+        _check_answer(layout.total)
+        return layout.join(target.get_regs(layout.regs))
+
+    def _set_regs(self, target: Any, regs: tuple[int, ...], block: bytes) -> None:
+        layout = self._layout_of(regs)
+        if len(block) != layout.total:
+            raise WireError(f"{len(regs)} registers hold {layout.total} bytes, and {len(block)} came")
+        target.set_regs(zip(layout.regs, layout.split(block), strict=True))
+
+    def _layout_of(self, regs: tuple[int, ...]) -> RegisterLayout:
+        self._layout = RegisterLayout.of(regs, self._layout)
+        return self._layout
+
+    def _read_memory(self, target: Any, guest_address: int, size: int) -> Any:
+        _check_answer(size)
+        return target.read_memory(guest_address, size)
+
+    def _get_attr(self, target: Any, group: int, attr: int, size: int) -> Any:
+        _check_answer(size)
+        return target.get_attr(group, attr, size)
+
+    _SPECIAL: ClassVar[dict[str, Callable[..., Any]]] = {
+        "enable_cap": _enable_cap,
+        "get_regs": _get_regs,
+        "set_regs": _set_regs,
+        "read_memory": _read_memory,
+        "get_attr": _get_attr,
+    }
 
 
-def _enable_cap(method: Callable[..., Any], arguments: list[Any]) -> Any:
-    cap, args, flags = arguments
-    return method(cap, *args, flags=flags)
-
-
-def _bounded_regs(method: Callable[..., Any], arguments: list[Any]) -> Any:
-    size = sum(1 << (reg >> 52 & 15) for reg in arguments[0])
-    return method(*_bounded(size, arguments))
-
-
-def _bounded_read(method: Callable[..., Any], arguments: list[Any]) -> Any:
-    return method(*_bounded(arguments[-1], arguments))
-
-
-def _bounded(size: int, arguments: list[Any]) -> list[Any]:
+def _check_answer(size: int) -> None:
     if size > wire.MAX_ANSWER_DATA:
         raise ValueError(f"an answer of {size} bytes exceeds {wire.MAX_ANSWER_DATA}; ask in smaller parts")
-    return arguments
-
-
-_SPECIAL: dict[str, Callable[[Callable[..., Any], list[Any]], Any]] = {
-    "enable_cap": _enable_cap,
-    "get_regs": _bounded_regs,
-    "read_memory": _bounded_read,
-    "get_attr": _bounded_read,
-}
 
 
 def serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None = HELLO_TIMEOUT) -> bool:

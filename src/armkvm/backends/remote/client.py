@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.backends.base import Feature
+from armkvm.backends.register_layout import RegisterLayout, transposed
 from armkvm.backends.remote import wire
 from armkvm.backends.remote.stream import Stream, StreamClosed, StreamTimeout
 from armkvm.backends.remote.wire import Kind, WireError
@@ -18,7 +19,7 @@ from armkvm.errors import PlaceError
 from armkvm.state import Exit
 
 CALL_TIMEOUT = 60.0
-_REG_OVERHEAD = 16  # what an id and its lengths take in a message
+_ID_BYTES = 8
 
 
 class Transport(Protocol):
@@ -182,6 +183,7 @@ class RemoteVcpu(_Attributes):
     def __init__(self, connection: Connection, handle: int, vcpu_id: int) -> None:
         super().__init__(connection, handle)
         self._id = vcpu_id
+        self._layout: RegisterLayout | None = None
 
     @property
     def id(self) -> int:
@@ -203,27 +205,29 @@ class RemoteVcpu(_Attributes):
         self._call("set_one_reg", reg, data)
 
     def get_regs(self, regs: Iterable[int]) -> list[bytes]:
-        regs = regs if isinstance(regs, (list, tuple)) else list(regs)
-        if sum([1 << (reg >> 52 & 15) for reg in regs]) + _REG_OVERHEAD * len(regs) <= wire.MAX_ANSWER_DATA:
-            values: list[bytes] = self._call("get_regs", regs)
-        else:
-            values = [v for part in _in_parts(regs) for v in self._call("get_regs", part)]
-        if len(values) != len(regs):
-            raise PlaceError(f"the agent answered {len(values)} values for {len(regs)} registers")
-        return values
+        layout = self._layout_of(regs)
+        if layout.total + _ID_BYTES * len(layout.regs) > wire.MAX_ANSWER_DATA:
+            return [value for part in _in_parts(layout.regs) for value in self.get_regs(part)]
+        block: bytes = self._call("get_regs", layout.regs)
+        if len(block) != layout.total:
+            raise PlaceError(f"the agent answered {len(block)} bytes for registers of {layout.total}")
+        return layout.split(block)
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
-        pairs = list(pairs)
-        for reg, data in pairs:
-            if len(data) != 1 << (reg >> 52 & 15):
-                raise ValueError(f"{RegId(reg)!r} holds {RegId(reg).size} bytes, not {len(data)}")
-        if sum([len(data) for _, data in pairs]) + _REG_OVERHEAD * len(pairs) <= wire.MAX_ANSWER_DATA:
-            self._call("set_regs", pairs)
+        regs, values = transposed(pairs)
+        layout = self._layout_of(regs)
+        block = layout.join(values)
+        if len(block) + _ID_BYTES * len(regs) <= wire.MAX_ANSWER_DATA:
+            self._call("set_regs", layout.regs, block)
             return
         start = 0
-        for part in _in_parts([reg for reg, _ in pairs]):
-            self._call("set_regs", pairs[start : start + len(part)])
+        for part in _in_parts(layout.regs):
+            self.set_regs(zip(part, values[start : start + len(part)], strict=True))
             start += len(part)
+
+    def _layout_of(self, regs: Iterable[int]) -> RegisterLayout:
+        self._layout = RegisterLayout.of(regs, self._layout)
+        return self._layout
 
     def get_one_reg_null(self, reg: int) -> None:
         self._call("get_one_reg_null", reg)
@@ -257,7 +261,7 @@ def _in_parts(regs: Sequence[int]) -> Iterator[list[int]]:
     part: list[int] = []
     size = 0
     for reg in regs:
-        more = (1 << (reg >> 52 & 15)) + _REG_OVERHEAD
+        more = (1 << (reg >> 52 & 15)) + _ID_BYTES
         if part and size + more > wire.MAX_ANSWER_DATA:
             yield part
             part, size = [], 0

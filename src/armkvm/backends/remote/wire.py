@@ -207,22 +207,6 @@ def _read_blobs(reader: Reader) -> list[bytes]:
 BLOBS: Codec[Any] = Codec("byte strings", _write_blobs, _read_blobs)
 
 
-def _write_pairs(out: Chunks, pairs: Iterable[tuple[int, bytes]]) -> None:
-    pairs = tuple(pairs)
-    _write_numbers(out, [reg for reg, _ in pairs])
-    _write_blobs(out, [data for _, data in pairs])
-
-
-def _read_pairs(reader: Reader) -> list[tuple[int, bytes]]:
-    regs, values = _read_numbers(reader), _read_blobs(reader)
-    if len(regs) != len(values):
-        raise WireError(f"{len(regs)} register ids come with {len(values)} values")
-    return list(zip(regs, values))
-
-
-PAIRS: Codec[Any] = Codec("register ids with values", _write_pairs, _read_pairs)
-
-
 def _write_masks(out: Chunks, masks: Mapping[RegId, int]) -> None:
     _write_numbers(out, masks.keys())
     _write_numbers(out, masks.values())
@@ -350,8 +334,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(31, "finalize", (FEATURE,)),
     Operation(32, "get_one_reg", (U64,), BYTES),
     Operation(33, "set_one_reg", (U64, BYTES)),
-    Operation(34, "get_regs", (NUMBERS,), BLOBS),
-    Operation(35, "set_regs", (PAIRS,)),
+    # values follow one another; their lengths are in the ids
+    Operation(34, "get_regs", (NUMBERS,), BYTES),
+    Operation(35, "set_regs", (NUMBERS, BYTES)),
     Operation(36, "get_one_reg_null", (U64,)),
     Operation(37, "set_one_reg_null", (U64,)),
     Operation(38, "reg_list", (optional(U64),), REGS),

@@ -19,6 +19,7 @@ PARTS = (
     "abi",
     "backends/__init__.py",
     "backends/base.py",
+    "backends/register_layout.py",
     "backends/devkvm",
     "backends/remote",
 )
