@@ -9,8 +9,6 @@ import time
 from armkvm.backends.remote.wire import FRAME, MAX_BODY, WireError
 
 _CHUNK = 1 << 18
-_PIPE_CHUNK = 4096
-"""What a pipe that polls writable takes without blocking (POSIX: at least PIPE_BUF)."""
 
 
 class StreamClosed(Exception):
@@ -24,8 +22,10 @@ class StreamTimeout(Exception):
 class Stream:
     """Reads and writes frames on descriptors it does not own.
 
-    A `timeout` of None waits for as long as the other side lives. Once a frame has begun,
-    its rest must follow within `stall` seconds.
+    A `timeout` of None waits for as long as the other side lives; with any other the writing
+    descriptor must be non-blocking. Once a frame has begun, its rest must follow within `stall`
+    seconds. System calls are spared where a wait is not bounded anyway: under emulation they
+    are most of a message's cost.
     """
 
     def __init__(self, read_fd: int, write_fd: int, stall: float = 60.0) -> None:
@@ -38,11 +38,12 @@ class Stream:
         """Exactly `count` bytes."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while len(self._buffer) < count:
-            if not _wait(self._read_fd, select.POLLIN, deadline):
+            if deadline is not None and not _wait(self._read_fd, select.POLLIN, deadline):
                 raise StreamTimeout(f"nothing came for {timeout:g} seconds")
             try:
                 data = os.read(self._read_fd, _CHUNK)
             except BlockingIOError:
+                _wait(self._read_fd, select.POLLIN, deadline)
                 continue
             except OSError as gone:
                 raise StreamClosed(str(gone)) from None
@@ -68,18 +69,15 @@ class Stream:
         deadline = None if timeout is None else time.monotonic() + timeout
         view = memoryview(data)
         while view:
-            if not _wait(self._write_fd, select.POLLOUT, deadline):
-                raise StreamTimeout(f"the other side read nothing for {timeout:g} seconds")
             try:
-                sent = os.write(self._write_fd, view[: self._write_size()])
+                sent = os.write(self._write_fd, view)
             except BlockingIOError:
+                if not _wait(self._write_fd, select.POLLOUT, deadline):
+                    raise StreamTimeout(f"the other side read nothing for {timeout:g} seconds") from None
                 continue
             except OSError as gone:
                 raise StreamClosed(str(gone)) from None
             view = view[sent:]
-
-    def _write_size(self) -> int:
-        return _PIPE_CHUNK if os.get_blocking(self._write_fd) else _CHUNK
 
     def write_frame(self, kind: int, body: bytes, timeout: float | None = None) -> None:
         if len(body) > MAX_BODY:
