@@ -12,13 +12,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from armkvm import VcpuFeature
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.regid import RegId
+from armkvm.backends.base import System, Vcpu, Vm
 from armkvm.backends.devkvm import open_place as open_kvm
+from armkvm.backends.devkvm.vcpu import DevKvmVcpu
 from armkvm.backends.remote import open_place as open_remote
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 30
@@ -27,7 +28,7 @@ FEATURES = (VcpuFeature.SVE, VcpuFeature.PSCI_0_2)
 GET, SET = int(Ioctl.KVM_GET_ONE_REG), int(Ioctl.KVM_SET_ONE_REG)
 
 
-def fresh(system: Any) -> tuple[Any, Any]:
+def fresh(system: System) -> tuple[Vm, Vcpu]:
     """A VM and its vCPU, ready to have registers read and written."""
     vm = system.create_vm()
     vcpu = vm.create_vcpu(0)
@@ -36,7 +37,7 @@ def fresh(system: Any) -> tuple[Any, Any]:
     return vm, vcpu
 
 
-def bare(fd: int, ids: list[int]) -> Callable[[], None]:
+def bare(fd: int, ids: Sequence[int]) -> Callable[[], None]:
     """The floor: `fcntl.ioctl` over buffers made ready beforehand, nothing else."""
     sizes = [RegId(reg).size for reg in ids]
     memory = ctypes.create_string_buffer(sum(sizes) + 64)
@@ -57,7 +58,7 @@ def bare(fd: int, ids: list[int]) -> Callable[[], None]:
     return round_trip
 
 
-def ours(vcpu: Any, ids: list[int]) -> Callable[[], None]:
+def ours(vcpu: Vcpu, ids: Sequence[int]) -> Callable[[], None]:
     """What users call; a fresh list every time, so that nothing is ready beforehand."""
 
     def round_trip() -> None:
@@ -90,7 +91,10 @@ def main() -> None:
                 writable.append(reg)
             except OSError:  # KVM_REG_ARM64_SVE_VLS, after finalize
                 continue
-        timed = best({"bare": bare(vcpu.fd, writable), "kvm": ours(vcpu, writable), "agent": ours(remote, writable)})
+        assert isinstance(vcpu, DevKvmVcpu)
+        timed = best(
+            {"bare": bare(vcpu.fd, writable), "kvm": ours(vcpu, writable), "agent": ours(remote, writable)}
+        )
         fresh_plan = []
         for _ in range(ROUNDS):
             other_vm, other = fresh(system)

@@ -63,7 +63,9 @@ def main(cpu: str = "max", kernel: str = "6.12", rounds: str = "30") -> int:
     start = time.perf_counter()
     with open_lab(options) as system:
         system.api_version()
-        print(f"from URI to first answer: {time.perf_counter() - start:.2f} s (resumed: {system.machine.resumed})")
+        print(
+            f"from URI to first answer: {time.perf_counter() - start:.2f} s (resumed: {system.machine.resumed})"
+        )
     return 0 if holds else 1
 
 

@@ -7,7 +7,7 @@ import platform
 import struct
 import threading
 import time
-from errno import EBADF, ENOTTY
+from errno import ENOTTY
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,11 @@ from armkvm.backends.devkvm.system import DevKvmSystem
 from armkvm.backends.devkvm.vcpu import DevKvmVcpu
 from armkvm.errors import KvmError, PlaceError, UnknownPlace
 
+
+def open_files() -> set[Path]:
+    return set(Path("/proc/self/fd").iterdir())
+
+
 NOT_ARM64 = platform.machine() not in system_module.ARM64_MACHINES
 
 
@@ -39,7 +44,7 @@ def test_on_another_architecture_one_sentence_says_what_to_use_instead() -> None
 
 @pytest.fixture
 def as_arm64(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system_module.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
 
 
 @pytest.mark.usefixtures("as_arm64")
@@ -50,10 +55,10 @@ def test_without_the_device_one_sentence_says_what_to_use_instead(tmp_path: Path
 
 @pytest.mark.usefixtures("as_arm64")
 def test_a_file_that_is_not_kvm_is_said_to_be_none_and_is_closed() -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    with pytest.raises(PlaceError, match="/dev/null is not KVM.*KVM_GET_API_VERSION: ENOTTY"):
+    before = open_files()
+    with pytest.raises(PlaceError, match=r"/dev/null is not KVM.*KVM_GET_API_VERSION: ENOTTY"):
         open_place("/dev/null", {})
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 @pytest.mark.usefixtures("as_arm64")
@@ -124,9 +129,8 @@ def test_a_descriptor_is_closed_once_and_then_says_so() -> None:
     descriptor = Descriptor(fd)
     with descriptor:
         assert descriptor.fd == fd
-    with pytest.raises(OSError) as gone:
+    with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
-    assert gone.value.errno == EBADF
     other = null()
     try:
         descriptor.close()
@@ -155,7 +159,14 @@ def test_scratch_memory_is_zeroed_and_goes_away() -> None:
 
 
 def a_vcpu() -> DevKvmVcpu:
-    return DevKvmVcpu(null(), 0, lambda: 5, lambda f: f if isinstance(f, int) else BITS_7_3[f], 8192, 1.0)
+    return DevKvmVcpu(
+        null(),
+        0,
+        preferred_target=lambda: 5,
+        feature_bit=lambda f: f if isinstance(f, int) else BITS_7_3[f],
+        run_page_size=8192,
+        run_limit=1.0,
+    )
 
 
 def test_wrong_arguments_are_refused_before_any_call() -> None:
@@ -190,8 +201,8 @@ def test_the_table_of_calls_points_at_each_value() -> None:
     """The kernel follows (id, address) pairs; here they are followed by hand."""
     import ctypes
 
-    regs = [RegId.x(0), RegId.z(31), RegId(0), RegId.sve_vls(), RegId(15 << 52)]
-    values = [bytes([n + 1]) * reg.size for n, reg in enumerate(regs)]
+    regs: list[int] = [RegId.x(0), RegId.z(31), RegId(0), RegId.sve_vls(), RegId(15 << 52)]
+    values = [bytes([n + 1]) * RegId(reg).size for n, reg in enumerate(regs)]
     buffers = RegisterBuffers(regs)
     seen = []
 
@@ -256,7 +267,7 @@ def test_a_run_is_ended_after_its_limit_from_any_thread(monkeypatch: pytest.Monk
 
     class Libc:
         @staticmethod
-        def ioctl(fd: int, call: int, argument: int) -> int:
+        def ioctl(*_: int) -> int:
             libc = ctypes.CDLL(None, use_errno=True)
             result = libc.sigsuspend(mask)  # as KVM_RUN does with KVM_SET_SIGNAL_MASK's set
             ctypes.set_errno(ctypes.get_errno())
@@ -266,7 +277,7 @@ def test_a_run_is_ended_after_its_limit_from_any_thread(monkeypatch: pytest.Monk
     handled = []
     old = signal.signal(running._STOP, lambda *_: handled.append(1))
     monkeypatch.setattr(running, "_libc", Libc)
-    monkeypatch.setattr(running, "_unblock_inside", lambda vcpu, blocked: None)
+    monkeypatch.setattr(running, "_unblock_inside", lambda *_: None)
     answers = []
 
     def work() -> None:

@@ -25,7 +25,7 @@ def why_not(cpu: str, kernel: str) -> str:
         return str(error)
     if not shelf.runtime.exists():
         return f"the lab has no runtime for arm64; {SETUP_HINT}"
-    model = cpu.split(",")[0]
+    model = cpu.split(",", maxsplit=1)[0]
     if model not in qemu.cpus():
         return f"{qemu.version} has no CPU {model}; {SETUP_HINT}"
     return ""

@@ -83,7 +83,9 @@ def _register(vcpu: Vcpu, step: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attribute(scene: Scene, step: dict[str, Any]) -> dict[str, Any]:
-    on: Attributes | None = scene.vcpus[step.get("vcpu", 0)] if step.get("on", "vcpu") == "vcpu" else scene.device
+    on: Attributes | None = (
+        scene.vcpus[step.get("vcpu", 0)] if step.get("on", "vcpu") == "vcpu" else scene.device
+    )
     assert on is not None
     attr = step["attr"] if isinstance(step["attr"], int) else int(step["attr"], 16)
     group, call = step["group"], step["ioctl"]

@@ -258,8 +258,8 @@ def test_runs_are_bounded_and_nothing_leaks_beside_the_kernel(lab: OpenLab) -> N
     program = Path(__file__).with_name("inside_devkvm.py").read_bytes()
     code = run(
         LabOptions.parse("max", {"kernel": "6.12"}),
-        ["python3", "-X", "dev", "-W", "error::ResourceWarning", "/tmp/inside.py"],
-        files={"/tmp/inside.py": program},
+        ["python3", "-X", "dev", "-W", "error::ResourceWarning", "/inside.py"],
+        files={"/inside.py": program},
         out=out.extend,
         err=err.extend,
         limit=300,

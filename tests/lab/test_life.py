@@ -160,8 +160,7 @@ def test_a_killed_qemu_is_one_clear_error_and_nothing_stays(victim: str) -> None
         os.kill(supervisor if victim == "supervisor" else qemu, signal.SIGKILL)
         start = time.monotonic()
         with pytest.raises(PlaceError, match="the connection failed"):
-            while True:
-                vm.check_extension(1)
+            any(vm.check_extension(1) < 0 for _ in range(1 << 30))
         assert time.monotonic() - start < 10
         assert within(10, lambda: not Path(f"/proc/{qemu}").exists())
 
@@ -169,12 +168,12 @@ def test_a_killed_qemu_is_one_clear_error_and_nothing_stays(victim: str) -> None
 def test_closing_ends_qemu_and_closes_every_descriptor() -> None:
     with a_lab():
         pass
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     threads = threading.active_count()
     for _ in range(2):
         with a_lab():
             pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert threading.active_count() == threads
 
 
@@ -266,7 +265,7 @@ def test_a_shell_is_on_this_terminal_and_ends_with_it(marker: str) -> None:
     )
     pid, terminal = pty.fork()
     if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-c", script])
+        os.execv(sys.executable, [sys.executable, "-c", script])  # noqa: S606 - a terminal needs a process of its own
     seen = b""
 
     def wait_for(text: bytes) -> None:

@@ -24,7 +24,8 @@ from armkvm.errors import PlaceError, UnknownPlace
 
 def parse_cpio(data: bytes) -> dict[str, tuple[int, bytes]]:
     """What Linux's unpacker reads: header fields in hexadecimal, name and data padded to 4."""
-    found, at = {}, 0
+    found: dict[str, tuple[int, bytes]] = {}
+    at = 0
     while True:
         assert data[at : at + 6] == b"070701"
         fields = [int(data[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
@@ -73,7 +74,8 @@ def test_the_identity_of_the_code_changes_with_it(monkeypatch: pytest.MonkeyPatc
 
 def test_a_uri_is_understood_whole() -> None:
     options = LabOptions.parse(
-        "neoverse-v1,sve256=off", {"kernel": "7.2", "mode": "nested", "mte": "on", "memory": "1024", "fresh": "1"}
+        "neoverse-v1,sve256=off",
+        {"kernel": "7.2", "mode": "nested", "mte": "on", "memory": "1024", "fresh": "1"},
     )
     assert options.uri == "lab:neoverse-v1,sve256=off?kernel=7.2&mode=nested&mte=on&memory=1024&fresh=1"
     assert (options.mode, options.mte, options.memory, options.fresh) == ("nested", True, 1024, True)
@@ -115,7 +117,9 @@ def test_max_gets_the_cheap_pointer_authentication_unless_told() -> None:
         ("6.12.95+deb12-cloud-arm64", "6.12.95+deb12-cloud-arm64", True),
     ],
 )
-def test_a_version_names_the_releases_that_begin_with_its_numbers(release: str, wanted: str, fits: bool) -> None:
+def test_a_version_names_the_releases_that_begin_with_its_numbers(
+    release: str, wanted: str, fits: bool
+) -> None:
     assert matches(release, wanted) is fits
 
 
@@ -143,19 +147,27 @@ def test_kernels_are_kept_with_their_origin_and_chosen_by_version(shelf: Shelf) 
 
 def test_an_interrupted_build_leaves_the_shelf_as_it_was(shelf: Shelf) -> None:
     shelf.put_kernel("6.1", b"good", {}, {"package": "p", "sha256": "s"})
-    with pytest.raises(RuntimeError), shelf.building(shelf.path / "kernels" / "6.1") as folder:
+
+    def half(folder: Path) -> None:
         (folder / "image").write_bytes(b"half")
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), shelf.building(shelf.path / "kernels" / "6.1") as folder:
+        half(folder)
     assert shelf.kernel("6.1").image.read_bytes() == b"good"
     assert [path.name for path in (shelf.path / "kernels").iterdir()] == ["6.1"]
 
 
 def test_a_saved_machine_appears_whole_or_not_at_all(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("armkvm.backends.lab.shelf.MAX_MACHINES", 2)
-    with pytest.raises(RuntimeError), shelf.saving_machine("a") as fd:
+
+    def half(fd: int) -> None:
         os.write(fd, b"half")
         assert list(shelf.machines.iterdir()) == []
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), shelf.saving_machine("a") as fd:
+        half(fd)
     assert list(shelf.machines.iterdir()) == []
     assert shelf.open_machine("a") is None
     for number, key in enumerate("abc"):
@@ -276,9 +288,13 @@ class Archive(Apt):
         return
 
     def _run(self, program: str, *words: str, folder: Path | None = None) -> str:
+        assert program == "apt-cache"
+        assert folder is None
         if words[0] == "search":
             names = [line.split(": ")[1] for line in SHOW.splitlines() if line.startswith("Package")]
-            return "\n".join(f"{name} - a kernel" for name in [*names, "linux-image-6.1.0-56-cloud-arm64-dbg"])
+            return "\n".join(
+                f"{name} - a kernel" for name in [*names, "linux-image-6.1.0-56-cloud-arm64-dbg"]
+            )
         if words[0] == "show":
             return SHOW
         raise AssertionError(words)
@@ -293,13 +309,19 @@ def test_kernels_with_an_image_are_found_under_all_their_package_names(tmp_path:
     }
 
 
-def test_a_plan_says_what_it_will_fetch_and_does_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "_plan_qemu", lambda shelf, apt, notes: ())
+def test_a_plan_says_what_it_will_fetch_and_does_nothing(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup, "_plan_qemu", lambda *_: ())
     shelf.path.mkdir()
     shelf.runtime.touch()
     archive = Archive(shelf.apt)
     plan = setup.plan(shelf, archive, ("newest", "newest-1", "6.1", "6.12"))
-    assert [kernel.release.split("+")[0] for kernel in plan.kernels] == ["7.2.12", "6.12.95", "6.1.0-56-cloud-arm64"]
+    assert [kernel.release.split("+")[0] for kernel in plan.kernels] == [
+        "7.2.12",
+        "6.12.95",
+        "6.1.0-56-cloud-arm64",
+    ]
     assert plan.download_bytes == 10175692 + 27949208 + 21356916
     text = "\n".join(plan.describe())
     assert "59 MB to fetch" in text
@@ -325,6 +347,6 @@ def test_a_download_that_is_not_what_was_announced_is_refused(tmp_path: Path) ->
     package = Package("name", "arm64", "1:2.3", 4, "0" * 64)
     file = archive.downloads / "name_1%3a2.3_arm64.deb"
     file.write_bytes(b"evil")
-    with pytest.raises(PlaceError, match="name:arm64=1:2.3: what was fetched is not what"):
+    with pytest.raises(PlaceError, match=r"name:arm64=1:2\.3: what was fetched is not what"):
         archive.download([package])
     assert not file.exists()

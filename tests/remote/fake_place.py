@@ -78,7 +78,13 @@ class FakeVcpu(Fake):
     def get_one_reg(self, reg: int) -> bytes:
         if reg == REFUSED_REG:
             raise KvmError(
-                ENOENT, "KVM_GET_ONE_REG", reg=REFUSED_REG, reg_name="X7", rule=RULE, detail="on demand", state="ready"
+                ENOENT,
+                "KVM_GET_ONE_REG",
+                reg=REFUSED_REG,
+                reg_name="X7",
+                rule=RULE,
+                detail="on demand",
+                state="ready",
             )
         return self.values.get(reg, bytes(RegId(reg).size))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from armkvm.backends.remote.agent import serve_socket, serve_stdio  # noqa: E402
 from tests.remote.fake_place import FakeSystem  # noqa: E402
+
+from armkvm.backends.remote.agent import serve_socket, serve_stdio  # noqa: E402
 
 if len(sys.argv) > 2:
     serve_socket(sys.argv[2], FakeSystem)

@@ -11,6 +11,7 @@ from errno import E2BIG, ENOENT
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from tests.remote.fake_place import REFUSED_REG, RULE, Call, FakeSystem
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
@@ -21,7 +22,6 @@ from armkvm.backends.remote.transport import SocketTransport
 from armkvm.backends.remote.wire import FRAME, Kind
 from armkvm.errors import KvmError, PlaceError
 from armkvm.state import Exit, Mmio, SystemEvent
-from tests.remote.fake_place import REFUSED_REG, RULE, Call, FakeSystem
 
 
 @contextlib.contextmanager
@@ -146,7 +146,10 @@ def test_guest_memory_larger_than_a_message_travels_whole() -> None:
 def test_a_refusal_arrives_with_errno_register_and_rule() -> None:
     with served() as system:
         vcpu = a_vcpu(system)
-        for attempt in (lambda: vcpu.get_one_reg(REFUSED_REG), lambda: vcpu.get_regs([RegId.x(0), REFUSED_REG])):
+        for attempt in (
+            lambda: vcpu.get_one_reg(REFUSED_REG),
+            lambda: vcpu.get_regs([RegId.x(0), REFUSED_REG]),
+        ):
             with pytest.raises(KvmError) as refusal:
                 attempt()
             error = refusal.value

@@ -150,7 +150,9 @@ def test_a_killed_agent_leaves_no_socket(tmp_path: Path, ending: signal.Signals)
     with socket_agent(path) as process:
         process.send_signal(ending)
         assert within(10, lambda: not path.exists())
-    with pytest.raises(PlaceError, match=f"unix:{path}: No such file.*start an agent there with `armkvm agent"):
+    with pytest.raises(
+        PlaceError, match=f"unix:{path}: No such file.*start an agent there with `armkvm agent"
+    ):
         open_place(str(path), {}, "unix")
 
 

@@ -64,16 +64,19 @@ class MemorySlots:
             raise ValueError("a guest address and a size are not negative")
         end = guest_address + size
         while True:
-            for base, length, memory in self._slots.values():
-                if base <= guest_address < base + length or (size == 0 and guest_address == base + length):
-                    break
-            else:
-                raise ValueError(f"guest address {guest_address:#x} is in no memory slot")
+            base, length, memory = self._slot_of(guest_address, size == 0)
             stop = min(end, base + length)
             yield memory.memory, guest_address - base, stop - base
             guest_address = stop
             if guest_address >= end:
                 return
+
+    def _slot_of(self, guest_address: int, or_its_end: bool) -> tuple[int, int, Scratch]:
+        for slot in self._slots.values():
+            base, length, _ = slot
+            if base <= guest_address < base + length + or_its_end:
+                return slot
+        raise ValueError(f"guest address {guest_address:#x} is in no memory slot")
 
     def close(self) -> None:
         for _, _, memory in self._slots.values():

@@ -65,11 +65,12 @@ class RegisterBuffers:
             try:
                 for call in calls:
                     ioctl(fd, request, call)
-                return
             except OSError as error:
                 if error.errno != EINTR:
                     raise refusal(error, Ioctl(request), ONE_REG.unpack(call)[0]) from None
                 calls = chain((call,), calls)
+            else:
+                return
 
     def close(self) -> None:
         self._scratch.close()

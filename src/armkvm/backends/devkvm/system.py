@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 
@@ -93,11 +94,8 @@ class DevKvmSystem(Descriptor):
                 return False
             low = RegId.sme_vls()
             for reg in (low, RegId(low | 0xFFFF)):  # the two places revisions put it
-                try:
-                    vcpu.get_one_reg(reg)
-                    return True
-                except KvmError:
-                    continue
+                with contextlib.suppress(KvmError):
+                    return bool(vcpu.get_one_reg(reg))
             return False
 
 

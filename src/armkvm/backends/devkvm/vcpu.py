@@ -29,6 +29,7 @@ class DevKvmVcpu(AttributeDescriptor):
         self,
         fd: int,
         vcpu_id: int,
+        *,
         preferred_target: Callable[[], int],
         feature_bit: Callable[[Feature], int],
         run_page_size: int,

@@ -47,10 +47,10 @@ class DevKvmVm(AttributeDescriptor):
         vcpu = DevKvmVcpu(
             fd,
             vcpu_id,
-            lambda: self.preferred_target()[0],
-            self._system.feature_bit,
-            self._system.run_page_size,
-            self._system.run_limit,
+            preferred_target=lambda: self.preferred_target()[0],
+            feature_bit=self._system.feature_bit,
+            run_page_size=self._system.run_page_size,
+            run_limit=self._system.run_limit,
         )
         self._children.append(vcpu)
         return vcpu

@@ -223,6 +223,7 @@ def _mirrors() -> tuple[str, str]:
             sites.setdefault(suite.endswith("-security"), site.rstrip("/"))
     if False not in sites:
         raise PlaceError(
-            "the system's package client names no Debian mirror; run `apt-get update` once, or name one (--mirror URL)"
+            "the system's package client names no Debian mirror; run `apt-get update` once, "
+            "or name a mirror (--mirror URL)"
         )
     return sites[False], sites.get(True, "")

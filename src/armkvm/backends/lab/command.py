@@ -24,6 +24,7 @@ class Piece(IntEnum):
 
 
 def encode_file(path: str, append: bool, data: bytes) -> bytes:
+    """The body of a FILE frame."""
     out: wire.Chunks = []
     wire.TEXT.write(out, path)
     wire.BOOL.write(out, append)
@@ -32,6 +33,7 @@ def encode_file(path: str, append: bool, data: bytes) -> bytes:
 
 
 def decode_file(body: bytes) -> tuple[str, bool, bytes]:
+    """(path, whether to append, contents) of a FILE frame."""
     reader = wire.Reader(body)
     path, append, data = wire.TEXT.read(reader), wire.BOOL.read(reader), wire.BYTES.read(reader)
     reader.done()
@@ -39,6 +41,7 @@ def decode_file(body: bytes) -> tuple[str, bool, bytes]:
 
 
 def encode_run(words: list[str], stdin: bytes) -> bytes:
+    """The body of a RUN frame."""
     out: wire.Chunks = []
     wire.BLOBS.write(out, [word.encode() for word in words])
     wire.BYTES.write(out, stdin)
@@ -46,6 +49,7 @@ def encode_run(words: list[str], stdin: bytes) -> bytes:
 
 
 def decode_run(body: bytes) -> tuple[list[str], bytes]:
+    """(words, standard input) of a RUN frame."""
     reader = wire.Reader(body)
     words, stdin = wire.BLOBS.read(reader), wire.BYTES.read(reader)
     reader.done()

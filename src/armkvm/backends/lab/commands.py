@@ -100,7 +100,7 @@ def run(
 def shell(options: LabOptions) -> int:
     """Boot a lab whose console is this terminal, with a shell; returns when it is left."""
     shelf = options.shelf
-    boot = options.boot(shelf, shell=True)
+    boot = options.boot(shelf, interactive=True)
     with initrd(boot.kernel, shelf) as disk:
         path = f"/proc/self/fd/{disk.fileno()}"
         arguments = ["-initrd", path, "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]

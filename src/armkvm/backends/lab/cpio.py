@@ -18,10 +18,12 @@ class Entry:
 
 
 def file(data: bytes, executable: bool = False) -> Entry:
+    """A file with these contents."""
     return Entry(stat.S_IFREG | (0o755 if executable else 0o644), data)
 
 
 def link(target: str) -> Entry:
+    """A symbolic link."""
     return Entry(stat.S_IFLNK | 0o777, target.encode())
 
 

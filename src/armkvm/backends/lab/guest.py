@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import IO
 
 from armkvm.backends.devkvm import open_place
 from armkvm.backends.lab.command import MAX_PIECE, Piece, decode_file, decode_run
@@ -15,7 +16,7 @@ from armkvm.backends.remote.agent import serve
 from armkvm.backends.remote.stream import Stream, StreamClosed
 
 AGENT_PORT, COMMAND_PORT = "armkvm.agent", "armkvm.command"
-_PORTS = "/sys/class/virtio-ports"
+_PORTS = Path("/sys/class/virtio-ports")
 _PORT_WAIT = 20.0
 
 
@@ -23,10 +24,9 @@ def _open_port(name: str) -> int:
     """The virtio port that the host gave this name."""
     deadline = time.monotonic() + _PORT_WAIT
     while time.monotonic() < deadline:
-        for port in os.listdir(_PORTS) if os.path.isdir(_PORTS) else ():
-            with open(f"{_PORTS}/{port}/name") as file:
-                if file.read().strip() == name:
-                    return os.open(f"/dev/{port}", os.O_RDWR | os.O_CLOEXEC)
+        for told in _PORTS.glob("*/name"):
+            if told.read_text().strip() == name:
+                return os.open(f"/dev/{told.parent.name}", os.O_RDWR | os.O_CLOEXEC)
         time.sleep(0.01)
     raise FileNotFoundError(f"no virtio port is called {name}")
 
@@ -45,42 +45,40 @@ def serve_commands(stream: Stream) -> None:
 
 
 def _put(path: str, append: bool, data: bytes) -> None:
-    os.makedirs(os.path.dirname(path) or "/", exist_ok=True)
-    with open(path, "ab" if append else "wb") as file:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("ab" if append else "wb") as file:
         file.write(data)
-    os.chmod(path, 0o755)
+    target.chmod(0o700)
 
 
 def _run(stream: Stream, words: list[str], stdin: bytes) -> None:
     from subprocess import PIPE, Popen
 
     try:
-        process = Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd="/tmp")
+        process = Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd="/tmp")  # noqa: S108 - the guest's own
     except OSError as error:
         stream.write_frame(Piece.ERR, f"{words[0] if words else ''}: {error.strerror}\n".encode())
         stream.write_frame(Piece.END, wire.encode(wire.I64, 127))
         return
-    assert process.stdin and process.stdout and process.stderr
     lock = threading.Lock()
 
-    def forward(source: Any, kind: Piece) -> None:
-        while data := os.read(source.fileno(), MAX_PIECE):
+    def forward(source: IO[bytes] | None, kind: Piece) -> None:
+        while source and (data := os.read(source.fileno(), MAX_PIECE)):
             with lock:
                 stream.write_frame(kind, data)
 
-    def feed(sink: Any) -> None:
-        try:
-            with sink:
-                sink.write(stdin)
-        except BrokenPipeError:
-            pass
+    def feed() -> None:
+        with contextlib.suppress(BrokenPipeError):
+            if process.stdin:
+                with process.stdin as sink:
+                    sink.write(stdin)
 
-    tasks: list[tuple[Callable[..., None], tuple[Any, ...]]] = [
-        (forward, (process.stdout, Piece.OUT)),
-        (forward, (process.stderr, Piece.ERR)),
-        (feed, (process.stdin,)),
+    threads = [
+        threading.Thread(target=forward, args=(process.stdout, Piece.OUT)),
+        threading.Thread(target=forward, args=(process.stderr, Piece.ERR)),
+        threading.Thread(target=feed),
     ]
-    threads = [threading.Thread(target=task, args=args) for task, args in tasks]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -103,7 +101,7 @@ def main() -> None:
             pass
     finally:
         os.sync()
-        os.execv("/bin/busybox", ["busybox", "poweroff", "-f"])
+        os.execv("/bin/busybox", ["busybox", "poweroff", "-f"])  # noqa: S606 - the last thing there is to do
 
 
 if __name__ == "__main__":

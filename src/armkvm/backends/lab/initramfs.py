@@ -78,7 +78,7 @@ MODULES = (
 
 def runtime(packages: Iterable[Path]) -> bytes:
     """The archive of busybox and Python, from arm64 packages that were not installed."""
-    entries: dict[str, Entry] = {name: cpio.DIRECTORY for name in ("dev", "proc", "sys", "tmp", "modules")}
+    entries: dict[str, Entry] = dict.fromkeys(("dev", "proc", "sys", "tmp", "modules"), cpio.DIRECTORY)
     for package in packages:
         with debian.members(package) as files:
             for member, tar in files:

@@ -96,7 +96,7 @@ class LabOptions:
     def shelf(self) -> Shelf:
         return Shelf(Path(self.cache) if self.cache else None)
 
-    def boot(self, shelf: Shelf, *, shell: bool = False) -> Boot:
+    def boot(self, shelf: Shelf, *, interactive: bool = False) -> Boot:
         """What to boot."""
         if self.image:
             if not Path(self.image).is_file():
@@ -107,7 +107,7 @@ class LabOptions:
         words = ["console=ttyAMA0", "quiet", "panic=-1", *_FASTER]
         if self.mode:
             words.append(f"kvm-arm.mode={self.mode}")
-        if shell:
+        if interactive:
             words.append("armkvm.shell")
         if self.append:
             words.append(self.append)
@@ -158,28 +158,12 @@ def initrd(kernel: Kernel, shelf: Shelf) -> Iterator[BinaryIO]:
 class Machine:
     """A running lab: QEMU, the connection to the agent, and the one for commands. A `Transport`."""
 
-    def __init__(self, options: LabOptions) -> None:
+    def __init__(self, options: LabOptions, boot: Boot) -> None:
         self._options = options
-        shelf = options.shelf
-        boot = options.boot(shelf)
-        self._qemu = boot.qemu
-        if not shelf.runtime.exists():
-            raise PlaceError(f"the lab has no runtime for arm64; {SETUP_HINT}")
-        runtime = shelf.runtime.stat()
-        inside = f"{runtime.st_size} {runtime.st_mtime_ns}".encode() + initramfs.code_identity()
-        key = boot.key(inside)
-        image = None if options.fresh else shelf.open_machine(key)
-        self.resumed = image is not None
-        if image is not None:
-            try:
-                self._resume(boot, image)
-            finally:
-                os.close(image)
-        else:
-            self._boot(boot, shelf)
-        self._shelf, self._key = shelf, key
+        self._boot = boot
+        self.resumed = False
 
-    def _start(self, boot: Boot, extra: list[str], descriptors: list[int]) -> None:
+    def _start(self, extra: list[str], descriptors: list[int]) -> None:
         with contextlib.ExitStack() as stack:
             self._agent, agent_end = socket_pair(stack)
             self._command, command_end = socket_pair(stack)
@@ -199,33 +183,52 @@ class Machine:
                 arguments += ["-chardev", f"socket,id=port{number},fd={end.fileno()}"]
                 arguments += ["-device", f"virtserialport,chardev=port{number},name={name},nr={number}"]
             inherited = [console, monitor_end.fileno(), *(end.fileno() for _, end in ends), *descriptors]
-            self._process = Process(boot, arguments + extra, inherited)
+            self._process = Process(self._boot, arguments + extra, inherited)
         self._agent.setblocking(False)
         self.stream = Stream(self._agent.fileno(), self._agent.fileno())
 
-    def _resume(self, boot: Boot, image: int) -> None:
-        self._start(boot, ["-incoming", f"fd:{image}"], [image])
-
-    def _boot(self, boot: Boot, shelf: Shelf) -> None:
+    @classmethod
+    def booted(cls, options: LabOptions, boot: Boot, shelf: Shelf) -> Machine:
+        """A machine that has begun to boot."""
+        machine = cls(options, boot)
         with initrd(boot.kernel, shelf) as disk:
-            self._start(boot, ["-initrd", f"/proc/self/fd/{disk.fileno()}"], [disk.fileno()])
+            machine._start(["-initrd", f"/proc/self/fd/{disk.fileno()}"], [disk.fileno()])
+        return machine
 
-    def save(self) -> None:
-        """Keep this machine, whose agent must be waiting for a greeting, for later use."""
-        with self._shelf.saving_machine(self._key) as fd:
-            try:
-                Monitor(self._monitor, self._options.boot_timeout).save(fd)
-            except OSError as error:
-                raise PlaceError(f"QEMU could not save the machine: {error}") from None
+    @classmethod
+    def from_saved(cls, options: LabOptions, boot: Boot, image: int) -> Machine:
+        """A machine that goes on where the one in `image` was saved."""
+        machine = cls(options, boot)
+        machine._start(["-incoming", "defer"], [])
+        machine.resumed = True
+        with machine._talking_to_qemu("resume"):
+            Monitor(machine._monitor, RESUME_TIMEOUT).resume(image)
+        return machine
 
-    def discard(self) -> None:
-        """Forget the saved machine, which could not be resumed."""
-        self._shelf.drop_machine(self._key)
+    def save(self, fd: int) -> None:
+        """Write this machine, whose agent must be waiting for a greeting, to a file, and go on."""
+        with self._talking_to_qemu("save"):
+            Monitor(self._monitor, self._options.boot_timeout).save(fd)
+
+    @contextlib.contextmanager
+    def _talking_to_qemu(self, purpose: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, PlaceError) as error:
+            words = self.last_words()
+            self.close()
+            reason = f"{error}; it said: {words}" if words else str(error)
+            raise PlaceError(
+                f"{self._options.uri}: QEMU could not {purpose} the machine (fresh=1 does without): {reason}"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def qemu_version(self) -> str:
         """What runs it, as ``QEMU emulator version 10.0.2``."""
-        return self._qemu.version.partition(" (")[0]
+        return self._boot.qemu.version.partition(" (")[0]
 
     @property
     def command(self) -> socket.socket:
@@ -260,19 +263,24 @@ class LabSystem(RemoteSystem):
 
 def open_lab(options: LabOptions) -> LabSystem:
     """A lab, resumed from a saved machine if there is one, else booted (and then saved)."""
-    machine = Machine(options)
-    if machine.resumed:
-        try:
-            return LabSystem(options, machine)
-        except PlaceError:
-            machine.discard()
-            machine = Machine(options)
+    shelf = options.shelf
+    boot = options.boot(shelf)
+    if not shelf.runtime.exists():
+        raise PlaceError(f"the lab has no runtime for arm64; {SETUP_HINT}")
     if options.fresh:
-        return LabSystem(options, machine)
+        return LabSystem(options, Machine.booted(options, boot, shelf))
+    runtime = shelf.runtime.stat()
+    key = boot.key(f"{runtime.st_size} {runtime.st_mtime_ns}".encode() + initramfs.code_identity())
+    image = shelf.open_machine(key)
+    if image is not None:
+        try:
+            return LabSystem(options, Machine.from_saved(options, boot, image))
+        except PlaceError:  # spoilt; what matters shows when it is booted instead
+            shelf.drop_machine(key)
+        finally:
+            os.close(image)
+    machine = Machine.booted(options, boot, shelf)
     LabSystem(options, machine).leave()  # a session has proved that the place works; save it before the next
-    try:
-        machine.save()
-    except BaseException:
-        machine.close()
-        raise
+    with shelf.saving_machine(key) as file:
+        machine.save(file)
     return LabSystem(options, machine)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from armkvm.errors import PlaceError
 
 PROGRAM = "qemu-system-aarch64"
 _TAIL = 2000
+Answer = Any  # what a monitor command returns: JSON, different for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +185,14 @@ class Monitor:
         self._receive()  # the greeting
         self.execute("qmp_capabilities")
 
-    def execute(self, command: str, **arguments: Any) -> Any:
+    def execute(self, command: str, **arguments: object) -> Answer:
         request = {"execute": command, "arguments": arguments} if arguments else {"execute": command}
         self._socket.settimeout(self._remaining())
         self._socket.sendall(json.dumps(request).encode())
-        while True:
+        return self._answer(command)
+
+    def _answer(self, command: str) -> Answer:
+        while True:  # events may come before
             answer = self._receive()
             if "return" in answer:
                 return answer["return"]
@@ -213,22 +217,36 @@ class Monitor:
         return remaining
 
     def save(self, fd: int) -> None:
-        """Write the machine to a file and let it run on."""
-        self._socket.settimeout(self._remaining())
-        request = json.dumps({"execute": "getfd", "arguments": {"fdname": "image"}}).encode()
-        socket.send_fds(self._socket, [request], [fd])
-        while "return" not in (answer := self._receive()):
-            if "error" in answer:
-                raise PlaceError(f"QEMU refused a descriptor: {answer['error'].get('desc')}")
-        self.execute("migrate", uri="fd:image")
+        """Write the machine to a file open for writing, and let it run on."""
+        self._offer(fd, lambda uri: self.execute("migrate", uri=uri))
         while (status := self.execute("query-migrate").get("status")) in {"setup", "active", "device", None}:
             time.sleep(0.005)
         if status != "completed":
             raise PlaceError(f"QEMU could not save the machine: {status}")
         self.execute("cont")
 
+    def resume(self, fd: int) -> None:
+        """Take over the machine in a file open for reading; QEMU was started to wait for one."""
+        self._offer(fd, lambda uri: self.execute("migrate-incoming", uri=uri))
+
+    def _offer(self, fd: int, use: Callable[[str], object]) -> None:
+        """Hand a file to QEMU, in the way it knows: a set of descriptors from 8.2 on, before by name."""
+        try:
+            fdset = self._send("add-fd", fd)["fdset-id"]
+            use(f"file:/dev/fdset/{fdset}")
+        except PlaceError:
+            self._send("getfd", fd, fdname="image")
+            use("fd:image")
+
+    def _send(self, command: str, fd: int, **arguments: object) -> Answer:
+        self._socket.settimeout(self._remaining())
+        request = json.dumps({"execute": command, "arguments": arguments}).encode()
+        socket.send_fds(self._socket, [request], [fd])
+        return self._answer(command)
+
 
 def socket_pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """(ours, QEMU's); QEMU's end is closed here when it has inherited it."""
     ours, theirs = socket.socketpair()
     stack.callback(theirs.close)
     return ours, theirs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class KernelPlan:
+    """A kernel to fetch: its release, and the package with its image."""
+
     release: str
     package: Package
 
@@ -165,7 +166,7 @@ def lacking_cpus(qemu: Qemu) -> list[str]:
     return [cpu for cpu in CPUS if cpu not in known]
 
 
-def apply(plan: SetupPlan, progress: Progress = lambda line: None) -> None:
+def apply(plan: SetupPlan, progress: Progress = lambda _line: None) -> None:
     """Do what the plan says. Interrupted at any point, it can simply be started again."""
     shelf, apt = plan.shelf, plan.apt
     if plan.runtime:
@@ -183,7 +184,7 @@ def apply(plan: SetupPlan, progress: Progress = lambda line: None) -> None:
         files = apt.download(plan.qemu)
         with shelf.building(shelf.qemu) as folder:
             for file in files:
-                subprocess.run(["dpkg-deb", "-x", file, folder], check=True, timeout=120)
+                debian.unpack(file, folder)
         qemu = find(shelf)
         progress(f"unpacked {qemu.version}")
     for kernel in plan.kernels:

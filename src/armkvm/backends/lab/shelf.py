@@ -46,6 +46,7 @@ class Kernel:
 
 
 def release_order(release: str) -> tuple[int, ...]:
+    """All numbers in a release's name: newer ones compare greater."""
     return tuple(map(int, re.findall(r"\d+", release)))
 
 
@@ -141,7 +142,7 @@ class Shelf:
         Killed at any moment, a process therefore leaves no half-written file.
         """
         self.machines.mkdir(parents=True, exist_ok=True)
-        fd = os.open(self.machines, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.machines, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             yield fd
             target = self.machines / f"{key}.image"

@@ -26,15 +26,17 @@ HELLO_TIMEOUT = 60.0
 MAX_HANDLES = 4096
 MAX_SESSIONS = 16
 
-OpenPlace = Callable[[], Any]
+Target = Any
+"""One of the protocol's handles; what a CALL names may be any of them."""
+OpenPlace = Callable[[], Target]
 """Opens the place to serve: anything with `backends.base.System`'s methods."""
 
 
 class Session:
     """One client's handles: 0 is the place, the others are numbered as they are created."""
 
-    def __init__(self, system: Any) -> None:
-        self._handles: dict[int, Any] = {0: system}
+    def __init__(self, system: Target) -> None:
+        self._handles: dict[int, Target] = {0: system}
         self._next = 1
         self._layout: RegisterLayout | None = None
 
@@ -55,7 +57,7 @@ class Session:
             result = self._adopt(result)
         return wire.encode(row.result, result)
 
-    def _adopt(self, thing: Any) -> int:
+    def _adopt(self, thing: Target) -> int:
         if len(self._handles) >= MAX_HANDLES:
             thing.close()
             raise ValueError(f"{MAX_HANDLES} handles are open; close some first")
@@ -64,7 +66,7 @@ class Session:
         self._next += 1
         return number
 
-    def _close(self, handle: int, target: Any) -> bytes:
+    def _close(self, handle: int, target: Target) -> bytes:
         if handle:
             target.close()
             del self._handles[handle]
@@ -76,18 +78,17 @@ class Session:
             _, thing = self._handles.popitem()
             thing.close()
 
-
     # -- calls whose message is not just a list of arguments ------------------------------------
 
-    def _enable_cap(self, target: Any, cap: int, args: tuple[int, ...], flags: int) -> None:
+    def _enable_cap(self, target: Target, cap: int, args: tuple[int, ...], flags: int) -> None:
         target.enable_cap(cap, *args, flags=flags)
 
-    def _get_regs(self, target: Any, regs: tuple[int, ...]) -> bytes:
+    def _get_regs(self, target: Target, regs: tuple[int, ...]) -> bytes:
         layout = self._layout_of(regs)
         _check_answer(layout.total)
         return layout.join(target.get_regs(layout.regs))
 
-    def _set_regs(self, target: Any, regs: tuple[int, ...], block: bytes) -> None:
+    def _set_regs(self, target: Target, regs: tuple[int, ...], block: bytes) -> None:
         layout = self._layout_of(regs)
         if len(block) != layout.total:
             raise WireError(f"{len(regs)} registers hold {layout.total} bytes, and {len(block)} came")
@@ -97,11 +98,11 @@ class Session:
         self._layout = RegisterLayout.of(regs, self._layout)
         return self._layout
 
-    def _read_memory(self, target: Any, guest_address: int, size: int) -> Any:
+    def _read_memory(self, target: Target, guest_address: int, size: int) -> wire.Value:
         _check_answer(size)
         return target.read_memory(guest_address, size)
 
-    def _get_attr(self, target: Any, group: int, attr: int, size: int) -> Any:
+    def _get_attr(self, target: Target, group: int, attr: int, size: int) -> wire.Value:
         _check_answer(size)
         return target.get_attr(group, attr, size)
 
@@ -235,13 +236,13 @@ def _listen(path: str) -> socket.socket:
         finally:
             os.umask(old_mask)
         listener.listen(MAX_SESSIONS)
-        return listener
     except OSError as error:
         listener.close()
         raise PlaceError(f"cannot listen on {path}: {error.strerror or error}") from None
     except BaseException:
         listener.close()
         raise
+    return listener
 
 
 def _remove_stale(path: Path) -> None:
@@ -298,7 +299,7 @@ def main(arguments: Sequence[str]) -> str | None:
     """``[--socket PATH]``: serve this machine's KVM. Returns what went wrong, or None."""
     from armkvm.backends.devkvm import open_place
 
-    def this_machine() -> Any:
+    def this_machine() -> Target:
         return open_place("", {})
 
     try:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
@@ -68,7 +68,9 @@ class Connection:
         self.uri, self.kernel = wire.TEXT.read(reader), wire.TEXT.read(reader)
         reader.done()
 
-    def call(self, handle: int, method: str, *arguments: Any, timeout: float | None = None) -> Any:
+    def call(
+        self, handle: int, method: str, *arguments: wire.Value, timeout: float | None = None
+    ) -> wire.Value:
         """Perform one operation; its result, or the exception it raised over there."""
         body = wire.encode_call(handle, method, arguments)
         if len(body) > wire.MAX_BODY:
@@ -131,21 +133,18 @@ class _Proxy:
         self._handle = handle
         self._open = True
 
-    def _call(self, method: str, *arguments: Any, timeout: float | None = None) -> Any:
+    def _call(self, method: str, *arguments: wire.Value, timeout: float | None = None) -> wire.Value:
         if not self._open:
             raise ValueError(f"this {type(self).__name__} is closed")
         return self._connection.call(self._handle, method, *arguments, timeout=timeout)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if not self._open:
             return
         self._open = False
         if self._connection.is_open:
             with contextlib.suppress(PlaceError):
                 self._connection.call(self._handle, "close")
-
-    def close(self) -> None:
-        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -321,9 +320,9 @@ class RemoteVm(_Attributes):
 
     def close(self) -> None:
         for child in reversed(self._children):
-            child._close()
+            child.close()
         self._children.clear()
-        self._close()
+        super().close()
 
 
 def _spans(size: int) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Sequence
+from typing import IO
 
 from armkvm.backends.remote.stream import Stream
 from armkvm.errors import PlaceError, UnknownPlace
@@ -38,8 +39,8 @@ class CommandTransport:
             )
         except OSError as error:
             raise PlaceError(f"cannot start {command[0]}: {error.strerror}") from None
-        assert self._process.stdin and self._process.stdout
-        read_fd, write_fd = self._process.stdout.fileno(), self._process.stdin.fileno()
+        self._pipes = _pipes(self._process)
+        write_fd, read_fd, _ = (pipe.fileno() for pipe in self._pipes)
         os.set_blocking(read_fd, False)
         os.set_blocking(write_fd, False)
         self.stream = Stream(read_fd, write_fd)
@@ -48,8 +49,7 @@ class CommandTransport:
         self._listener.start()
 
     def _listen(self) -> None:
-        assert self._process.stderr
-        fd = self._process.stderr.fileno()
+        fd = self._pipes[2].fileno()
         with contextlib.suppress(OSError):
             while data := os.read(fd, _LAST_WORDS):
                 self._words += data
@@ -66,8 +66,7 @@ class CommandTransport:
 
     def close(self) -> None:
         process = self._process
-        for pipe in (process.stdin, process.stdout):
-            assert pipe
+        for pipe in self._pipes[:2]:
             with contextlib.suppress(OSError):
                 pipe.close()
         for signal_number in (None, signal.SIGTERM, signal.SIGKILL):
@@ -79,8 +78,13 @@ class CommandTransport:
             except subprocess.TimeoutExpired:
                 continue
         self._listener.join(_GRACE)
-        if not self._listener.is_alive() and process.stderr:
-            process.stderr.close()
+        if not self._listener.is_alive():
+            self._pipes[2].close()
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> list[IO[bytes]]:
+    """Standard input, output and error, which Popen was asked to be pipes."""
+    return [pipe for pipe in (process.stdin, process.stdout, process.stderr) if pipe]
 
 
 class SocketTransport:

@@ -11,11 +11,11 @@ This module is pure: bytes to values and back. Streams are in `stream`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct, pack, unpack_from
-from struct import error as StructError
 from typing import Any, Generic, TypeVar
 
 from armkvm.abi.regid import RegId
@@ -86,6 +86,7 @@ class Reader:
 
 
 T = TypeVar("T")
+Value = Any  # whatever a row's codec carries
 Chunks = list[bytes]
 
 
@@ -104,7 +105,7 @@ def _scalar(name: str, layout: str) -> Codec[int]:
     def write(out: Chunks, value: int) -> None:
         try:
             out.append(packer.pack(value))
-        except StructError:
+        except struct.error:
             raise ValueError(f"{value!r} is not a {name} number") from None
 
     return Codec(name, write, lambda reader: reader.number(layout, packer.size))
@@ -114,7 +115,7 @@ U8 = _scalar("unsigned 8-bit", "B")
 U32 = _scalar("unsigned 32-bit", "I")
 I64 = _scalar("signed 64-bit", "q")
 U64 = _scalar("unsigned 64-bit", "Q")
-NOTHING: Codec[None] = Codec("nothing", lambda out, value: None, lambda reader: None)
+NOTHING: Codec[None] = Codec("nothing", lambda _out, _value: None, lambda _reader: None)
 
 
 def _write_bool(out: Chunks, value: bool) -> None:
@@ -169,7 +170,7 @@ def _write_numbers(out: Chunks, values: Iterable[int]) -> None:
     values = tuple(values)
     try:
         out.append(pack(f"<I{len(values)}Q", len(values), *values))
-    except StructError:
+    except struct.error:
         raise ValueError("register ids and numbers in a list have 64 bits") from None
 
 
@@ -216,7 +217,7 @@ def _read_masks(reader: Reader) -> dict[RegId, int]:
     regs, masks = _read_regs(reader), _read_numbers(reader)
     if len(regs) != len(masks):
         raise WireError(f"{len(regs)} register ids come with {len(masks)} masks")
-    return dict(zip(regs, masks))
+    return dict(zip(regs, masks, strict=True))
 
 
 MASKS: Codec[Any] = Codec("register ids with masks", _write_masks, _read_masks)
@@ -357,6 +358,7 @@ BY_METHOD: dict[str, Operation] = {row.method: row for row in OPERATIONS}
 
 
 def encode_hello() -> bytes:
+    """Our greeting."""
     return HELLO.pack(MAGIC, VERSION)
 
 
@@ -368,7 +370,7 @@ def decode_hello(data: bytes) -> int:
     return int(version)
 
 
-def encode_call(handle: int, method: str, arguments: tuple[Any, ...]) -> bytes:
+def encode_call(handle: int, method: str, arguments: tuple[Value, ...]) -> bytes:
     """The body of a CALL. A value its row does not allow is a ValueError here, before sending."""
     row = BY_METHOD[method]
     out: Chunks = [pack("<HI", row.number, handle)]
@@ -390,12 +392,14 @@ def decode_call(body: bytes) -> tuple[int, Operation, list[Any]]:
 
 
 def encode(codec: Codec[T], value: T) -> bytes:
+    """A body that holds one value."""
     out: Chunks = []
     codec.write(out, value)
     return b"".join(out)
 
 
 def decode(codec: Codec[T], body: bytes) -> T:
+    """The one value a body holds; WireError if it holds anything else."""
     reader = Reader(body)
     value = codec.read(reader)
     reader.done()
