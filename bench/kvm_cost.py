@@ -63,9 +63,8 @@ def main(cpu: str = "max", kernel: str = "6.12", rounds: str = "30") -> int:
     start = time.perf_counter()
     with open_lab(options) as system:
         system.api_version()
-        print(
-            f"from URI to first answer: {time.perf_counter() - start:.2f} s (resumed: {system.machine.resumed})"
-        )
+        seconds = time.perf_counter() - start
+        print(f"from URI to first answer: {seconds:.2f} s (resumed: {system.machine.resumed})")
     return 0 if holds else 1
 
 
