@@ -28,6 +28,10 @@ GET_MP_STATE = "KVM_GET_MP_STATE"
 SET_MP_STATE = "KVM_SET_MP_STATE"
 GET_VCPU_EVENTS = "KVM_GET_VCPU_EVENTS"
 SET_VCPU_EVENTS = "KVM_SET_VCPU_EVENTS"
+HAS_DEVICE_ATTR = "KVM_HAS_DEVICE_ATTR"
+GET_DEVICE_ATTR = "KVM_GET_DEVICE_ATTR"
+SET_DEVICE_ATTR = "KVM_SET_DEVICE_ATTR"
+
 ACCESS_VECTORS = "KVM_{GET,SET}_ONE_REG of Z, P or FFR"
 SET_LENGTHS = "KVM_SET_ONE_REG of a set of vector lengths"
 GET_LENGTHS_CALL = "KVM_ARM_VCPU_GET_SVE_VLS"
@@ -53,6 +57,9 @@ REFUSES: dict[str, Row] = {
     SET_MP_STATE: (None, None, None),
     GET_VCPU_EVENTS: (rules.NOT_INITIALISED, None, None),
     SET_VCPU_EVENTS: (rules.NOT_INITIALISED, None, None),
+    HAS_DEVICE_ATTR: (None, None, None),
+    GET_DEVICE_ATTR: (None, None, None),
+    SET_DEVICE_ATTR: (None, None, None),
     GET_LENGTHS_CALL: _UNKNOWN,
     SET_LENGTHS_CALL: _UNKNOWN,
 }
@@ -110,3 +117,7 @@ def life_cycle(profile: KernelProfile) -> LifeCycle:
     if IMPLICIT_FINALIZATION in profile:
         return IMPLICIT
     return BY_CALLS if SVE_VLS_CALLS in profile else EXPLICIT
+
+
+REFUSED_WHEN_DEAD: Mapping[str, Rule] = dict.fromkeys(REFUSES, rules.VM_DEAD)
+"""What a vCPU of a VM that a failure in the kernel has ended refuses: everything."""

@@ -10,7 +10,7 @@ defaults to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from armkvm.abi.vcpu_features import (
     BITS_6_1,
@@ -21,7 +21,16 @@ from armkvm.abi.vcpu_features import (
     VcpuFeature,
 )
 from armkvm.errors import ModelBug
-from armkvm.model.behaviour import behaviour
+from armkvm.model.behaviour import BEHAVIOURS, behaviour
+from armkvm.model.device_behaviours import (
+    DIST_ID_BEFORE_INIT,
+    GIC_FIELD_AT_CREATION,
+    GIC_FIELD_AT_FIRST_RUN,
+    IIDR_REVISION_IGNORED,
+    MAINTENANCE_IRQ,
+    TIMER_IRQS_OF_VM,
+    VM_ATTRIBUTES,
+)
 from armkvm.model.vector_behaviours import (
     EL2_LENGTHS_MASKED,
     FFR_NEEDS_FA64,
@@ -241,6 +250,20 @@ class KernelProfile:
         """The feature's number in this kernel's header, or None if the header lacks it."""
         return self.feature_bits.get(feature)
 
+    def with_behaviour(self, name: str) -> KernelProfile:
+        """This kernel as it would be with one more behaviour, called ``KERNEL+BEHAVIOUR``.
+
+        ValueError if no behaviour is called that, or it changes something this kernel lacks.
+        """
+        added = BEHAVIOURS.get(name)
+        if added is None:
+            raise ValueError(f"no behaviour is called {name!r}; known are {', '.join(sorted(BEHAVIOURS))}")
+        if added.needs and added.needs not in self:
+            raise ValueError(f"{name} builds on {added.needs}, which kernel {self.name} does not have")
+        if name in self:
+            return self
+        return replace(self, name=f"{self.name}+{name}", behaviours=self.behaviours | {name})
+
 
 def _profile(
     name: str,
@@ -279,6 +302,8 @@ _6_12 = _profile(
         PMU_BY_ID_REGISTERS,
         PMU_SETS_AND_CLEARS,
         FOUR_TIMERS,
+        TIMER_IRQS_OF_VM,
+        VM_ATTRIBUTES,
     ),
     bits=BITS_6_1,
     count=7,
@@ -296,12 +321,25 @@ _6_18 = _profile(
         HIDES_NV,
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
+        *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_6_16,
     count=9,
 )
-_7_0 = _profile("7.0", base=_6_18.behaviours, drop=(SCTLR_EL2_RES1,), bits=BITS_6_16, count=9)
-_7_2 = _profile("7.2", base=_7_0.behaviours, bits=BITS_6_16, count=9)
+_7_0 = _profile(
+    "7.0",
+    base=_6_18.behaviours,
+    drop=(SCTLR_EL2_RES1, IIDR_REVISION_IGNORED),
+    bits=BITS_6_16,
+    count=9,
+)
+_7_2 = _profile(
+    "7.2",
+    base=_7_0.behaviours,
+    add=(GIC_FIELD_AT_FIRST_RUN, EL2_LENGTHS_MASKED),
+    bits=BITS_6_16,
+    count=9,
+)
 _7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
 
 _SME_V12 = _profile(
@@ -309,7 +347,7 @@ _SME_V12 = _profile(
     base=_7_2.behaviours,
     add=(
         *(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),
-        *(EL2_LENGTHS_MASKED, LARGEST_LENGTH_CHECKED, SMPRIMAP_IS_ZERO),
+        *(LARGEST_LENGTH_CHECKED, SMPRIMAP_IS_ZERO),
     ),
     bits=BITS_SME_V12,
     count=10,
@@ -321,7 +359,7 @@ _SME_V4 = _profile(
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT),
     add=(
         *(PSCI_1_3, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL, SVCR_PLAIN),
-        *(SMPRI_STORED, SMIDR_PER_VCPU),
+        *(SMPRI_STORED, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_SME_V4,
     count=9,
@@ -360,3 +398,18 @@ PROFILES: dict[str, KernelProfile] = {
     p.name: p
     for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3, _SVE_IOCTL_2017, _SVE_V5, _SVE_V7, _SME_V4, _SME_V12)
 }
+
+
+def profile_named(text: str) -> KernelProfile:
+    """The profile ``KERNEL[+BEHAVIOUR]...``; its `release` is KERNEL. ValueError if there is none.
+
+    >>> profile_named("7.3+non-id-masks").release
+    '7.3'
+    """
+    kernel, *added = text.split("+")
+    if kernel not in PROFILES:
+        raise ValueError(f"no kernel profile is called {kernel!r}; known are {', '.join(PROFILES)}")
+    profile = PROFILES[kernel]
+    for name in added:
+        profile = profile.with_behaviour(name)
+    return profile

@@ -91,7 +91,7 @@ EL2_LENGTHS_MASKED = behaviour(
     "el2-lengths-masked",
     "Once a VM with EL2 has run, ZCR_EL2 and SMCR_EL2 read without their reserved bits; LEN stays.",
     source="SME series v12, patch 15; arch/arm64/kvm/nested.c",
-    since="seen on sme-v12",
+    since="seen on 7.2, 7.3 and sme-v12; not looked for before",
     detect="ZCR_EL2 written with all ones reads 0xf after KVM_RUN",
     test=f"{_SME}",
 )
