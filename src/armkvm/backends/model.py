@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import repeat
 from types import TracebackType
 from typing import NoReturn, Self
 
 from armkvm.abi.caps import Cap
-from armkvm.abi.regid import RegId
+from armkvm.abi.regid import VLS_BYTES, RegId
 from armkvm.abi.structs import VCPU_EVENTS
 from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
 from armkvm.backends.base import Feature
@@ -26,6 +27,7 @@ from armkvm.model import (
     run,
     setup,
     vcpu_state,
+    vectors,
 )
 from armkvm.model.devices import Device
 from armkvm.model.host import Platform
@@ -299,14 +301,13 @@ class ModelVcpu(_Handle, _Attributes):
             _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
 
     def get_regs(self, regs: Iterable[int]) -> list[bytes]:
-        read, vcpu = one_reg.get_one_reg, self.vcpu
-        values = []
-        for reg in regs:
-            data = read(vcpu, reg)
-            if data.__class__ is Refused:
-                _raise(data, calls.GET_ONE_REG, reg, vcpu)
-            values.append(data)
-        return values  # type: ignore[return-value]  # as above
+        regs = list(regs)
+        values = list(map(one_reg.get_one_reg, repeat(self.vcpu), regs))
+        if Refused in map(type, values):
+            for reg, data in zip(regs, values, strict=True):
+                if isinstance(data, Refused):
+                    _raise(data, calls.GET_ONE_REG, reg, self.vcpu)
+        return values  # type: ignore[return-value]  # none of them is Refused
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
         write, vcpu = one_reg.set_one_reg, self.vcpu
@@ -331,6 +332,19 @@ class ModelVcpu(_Handle, _Attributes):
         if isinstance(listed, Refused):
             _raise(listed, calls.GET_REG_LIST, vcpu=self.vcpu)
         return list(map(_reg_id, listed))
+
+    def get_sve_vls(self) -> bytes:
+        data = vectors.get_lengths(self.vcpu)
+        if isinstance(data, Refused):
+            _raise(data, calls.GET_LENGTHS_CALL, vcpu=self.vcpu)
+        return data
+
+    def set_sve_vls(self, data: bytes) -> None:
+        if len(data) != VLS_BYTES:
+            raise ValueError(f"a set of vector lengths has {VLS_BYTES} bytes, not {len(data)}")
+        refused = vectors.set_lengths(self.vcpu, data)
+        if refused is not None:
+            _raise(refused, calls.SET_LENGTHS_CALL, vcpu=self.vcpu)
 
     # -- other state -----------------------------------------------------------------------
 

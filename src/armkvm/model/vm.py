@@ -35,6 +35,7 @@ class Vm:
 
     def __init__(self, platform: Platform, machine_type: int) -> None:
         self.platform = platform
+        self.profile: KernelProfile = platform.profile
         self.ipa_bits = machine_type & 0xFF or DEFAULT_IPA_BITS
         self.vcpus: dict[int, Vcpu] = {}
         self.caps: dict[int, tuple[int, ...]] = {}
@@ -96,15 +97,14 @@ class Vm:
         vcpu.id_limits, vcpu.id_regs = self.id_limits, self.id_regs
 
     def write_id(self, reg: int, value: int) -> None:
-        """Change an ID register for the whole VM, also where each vCPU has a copy."""
+        """Change an ID register for the whole VM: in its own mapping, or in every vCPU's copy."""
+        if self.id_regs:
+            self.id_regs[reg] = value
+            return
         self._shared[reg] = value
         for vcpu in self.vcpus.values():
             if reg in vcpu.id_regs:
                 vcpu.id_regs[reg] = value
-
-    @property
-    def profile(self) -> KernelProfile:
-        return self.platform.profile
 
 
 _P = ParamSpec("_P")
