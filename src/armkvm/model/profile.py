@@ -220,6 +220,51 @@ PMU_NR_COUNTERS = _behaviour(
     test=f"{_DIFFERENTIAL} (vcpu_attrs_pmu)",
 )
 
+SETTLES_PERMISSIONS = _behaviour(
+    "settles-permissions",
+    "At a VM's first run ID_AA64MMFR3_EL1.S1PIE becomes 0 unless TCRX and ATS1A are shown, and S1POE unless "
+    "those and HPDS are.",
+    source="arch/arm64/kvm/sys_regs.c (kvm_finalize_sys_regs)",
+    since="7.3 at the latest",
+    detect="with TCRX lowered to 0, S1PIE reads 0 after KVM_RUN",
+    test="tests/unit/test_settle.py",
+)
+FINE_GRAINED_UNDEF = _behaviour(
+    "fine-grained-undef",
+    "On hosts with FEAT_FGT, what the VM's ID registers leave out is UNDEFINED to its guest.",
+    source="arch/arm64/kvm/sys_regs.c (kvm_calculate_traps), emulate-nested.c",
+    since="6.9",
+    detect="a guest without S1POE that reads POR_EL1 on a host that has it takes an exception",
+    test="tests/unit/test_traps.py",
+)
+FGU_BY_FEATURE = _behaviour(
+    "fgu-by-feature",
+    "Which accesses become UNDEFINED follows from a table of each trap bit's feature, the second set of "
+    "control registers included; before, a handful of features were listed by hand.",
+    source="arch/arm64/kvm/config.c (compute_fgu)",
+    since="6.16",
+    detect="a guest without pointer authentication that reads APIAKeyLo_EL1 traps by HFGRTR_EL2",
+    test="tests/unit/test_traps.py",
+)
+RAS_BY_FIELD = _behaviour(
+    "ras-by-field",
+    "Error record registers are UNDEFINED to a guest whose ID_AA64PFR0_EL1.RAS is 0; before, they read as "
+    "zero on every host that has them.",
+    source="arch/arm64/kvm/sys_regs.c (access_ras)",
+    since="6.17",
+    detect="a guest with RAS 0 that reads ERRIDR_EL1 takes an exception",
+    test="tests/unit/test_traps.py",
+)
+IDST_EXCEPTIONS = _behaviour(
+    "idst-exceptions",
+    "A guest with FEAT_IDST that reads an ID register KVM does not give it takes a trapped system register "
+    "access (class 0x18) at EL1 instead of an UNDEFINED exception.",
+    source="arch/arm64/kvm/emulate-nested.c (triage_sysreg_trap), sys_regs.c",
+    since="7.3 at the latest, and with revision 12 of the SME series",
+    detect="SMIDR_EL1 read by a guest without SME: exception class 0x18",
+    test="tests/unit/test_traps.py",
+)
+
 # -- the SME series ------------------------------------------------------------------------------
 
 _SME = "tests/differential/test_sme.py"
@@ -380,6 +425,7 @@ _6_12 = _profile(
         PMU_BY_ID_REGISTERS,
         PMU_SETS_AND_CLEARS,
         FOUR_TIMERS,
+        FINE_GRAINED_UNDEF,
     ),
     bits=BITS_6_1,
     count=7,
@@ -397,20 +443,24 @@ _6_18 = _profile(
         HIDES_NV,
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
+        FGU_BY_FEATURE,
+        RAS_BY_FIELD,
     ),
     bits=BITS_6_16,
     count=9,
 )
 _7_0 = _profile("7.0", base=_6_18.behaviours, drop=(SCTLR_EL2_RES1,), bits=BITS_6_16, count=9)
 _7_2 = _profile("7.2", base=_7_0.behaviours, bits=BITS_6_16, count=9)
-_7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
+_7_3 = _profile(
+    "7.3", base=_7_2.behaviours, add=(PMMIR, SETTLES_PERMISSIONS, IDST_EXCEPTIONS), bits=BITS_7_3, count=10
+)
 
 _SME_V12 = _profile(
     "sme-v12",
     base=_7_2.behaviours,
     add=(
         *(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),
-        EL2_LENGTHS_MASKED,
+        *(EL2_LENGTHS_MASKED, IDST_EXCEPTIONS),
     ),
     bits=BITS_SME_V12,
     count=10,

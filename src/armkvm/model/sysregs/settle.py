@@ -5,10 +5,14 @@ Source: Linux arch/arm64/kvm/sys_regs.c (kvm_finalize_sys_regs).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from armkvm.abi.regid import RegId
+from armkvm.arch.features import IdValues, feature
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
-from armkvm.model.profile import WRITABLE_ID_REGISTERS
+from armkvm.model.profile import SETTLES_PERMISSIONS, WRITABLE_ID_REGISTERS
 from armkvm.model.vm import Vm
 
 GIC_FIELDS = (
@@ -17,14 +21,35 @@ GIC_FIELDS = (
     field("ID_PFR1_EL1", "GIC"),
 )
 
+# A permission scheme is worth nothing to a guest without what it is configured and tested with.
+PREREQUISITES: tuple[tuple[Field, tuple[str, ...]], ...] = (
+    (field("ID_AA64MMFR3_EL1", "S1PIE"), ("FEAT_TCR2", "FEAT_ATS1A")),
+    (field("ID_AA64MMFR3_EL1", "S1POE"), ("FEAT_TCR2", "FEAT_ATS1A", "FEAT_HPDS")),
+)
+
 
 def id_registers(vm: Vm) -> None:
-    """Without an in-kernel interrupt controller, no field shows one."""
+    """What the first run does to a VM's ID registers."""
+    for part, value in list(changes(vm)):
+        put(vm, part, value)
     vm.has_settled = True
+
+
+def changes(vm: Vm) -> Iterator[tuple[Field, int]]:
+    """Fields that a first run sets, with their values. Doing it again changes nothing more."""
     if WRITABLE_ID_REGISTERS not in vm.profile:
         return
+    # without an in-kernel interrupt controller, no field shows one
     for part in GIC_FIELDS:
-        put(vm, part, 0)
+        yield part, 0
+    if SETTLES_PERMISSIONS in vm.profile:
+        for part in unsupported(lambda reg: vm.id_regs.get(int(RegId.sysreg(reg)), 0)):
+            yield part, 0
+
+
+def unsupported(ids: IdValues) -> list[Field]:
+    """Permission schemes whose prerequisites these ID registers do not show."""
+    return [part for part, needed in PREREQUISITES if not all(feature(name).holds(ids) for name in needed)]
 
 
 def put(vm: Vm, part: Field, value: int) -> None:
