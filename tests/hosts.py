@@ -17,7 +17,7 @@ from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem, ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.hosts.recording import facts
-from armkvm.model.profile import PROFILES
+from armkvm.model.profile import PROFILES, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.state import CpuVectors, HostFacts
 
 MACHINE = {F.PSCI_0_2}
@@ -44,6 +44,8 @@ def made_up(profile: str, **fields: int) -> HostFacts:
     } | fields  # fmt: skip
     values: dict[RegId, int] = {
         id_of(sysreg("MIDR_EL1")): 0x410F_D4F0,
+        id_of(sysreg("REVIDR_EL1")): 0,
+        id_of(sysreg("AIDR_EL1")): 0,
         id_of(sysreg("CTR_EL0")): 0x9444_C004,
         id_of(sysreg("CLIDR_EL1")): 0x0C30_0123,
         id_of(sysreg("PMCR_EL0")): 6 << 11,
@@ -58,7 +60,7 @@ def made_up(profile: str, **fields: int) -> HostFacts:
         cpu="",
         kernel=profile,
         profile=profile,
-        caps={int(Cap.ARM_SVE): 1, int(Cap.ARM_VM_IPA_SIZE): 48, int(Cap.ARM_WRITABLE_IMP_ID_REGS): 1},
+        caps={int(cap): value for cap, value in _caps(profile).items()},
         features=frozenset({F.POWER_OFF, F.PSCI_0_2, F.SVE, F.PMU_V3}),
         preferred_target=5,
         ipa_bits=48,
@@ -66,6 +68,18 @@ def made_up(profile: str, **fields: int) -> HostFacts:
         cpus=(CpuVectors(VectorLengths((1, 2))),),
         values={"plain": values},
     )
+
+
+def _caps(profile: str) -> dict[Cap, int]:
+    behaviours = PROFILES[profile]
+    return {
+        Cap.ARM_SVE: 1,
+        Cap.ARM_PMU_V3: 1,
+        Cap.ARM_VM_IPA_SIZE: 48,
+        Cap.ARM_INJECT_SERROR_ESR: 1,
+        Cap.ARM_SUPPORTED_REG_MASK_RANGES: int(WRITABLE_ID_REGISTERS in behaviours),
+        Cap.ARM_WRITABLE_IMP_ID_REGS: int(WRITABLE_IMP_ID in behaviours),
+    }
 
 
 def system(host: HostFacts, profile: str | None = None) -> ModelSystem:
