@@ -10,10 +10,11 @@ from tests.hosts import made_up, recorded, system
 from tests.recordings import SHARED_DATA, recordings
 
 from armkvm.errors import PlaceError, Rule
+from armkvm.model import rules
 from armkvm.model.profile import PROFILES
-from armkvm.model.rules import RULES
 from armkvm.testing import conformance
 from armkvm.testing.conformance import Result, Scenario, Status
+from armkvm.testing.place import Place
 
 SCENARIOS = conformance.scenarios()
 
@@ -84,6 +85,9 @@ UNSEEN = {
 }  # fmt: skip
 
 
+RULES = {one.name: one for one in vars(rules).values() if isinstance(one, Rule)}
+
+
 @pytest.mark.parametrize("name", sorted(set(RULES) - UNSEEN))
 def test_a_wrong_errno_is_noticed(name: str) -> None:
     """Whichever rule answers with another errno, some scenario fails on some kernel."""
@@ -96,10 +100,10 @@ def test_a_wrong_errno_is_noticed(name: str) -> None:
 
 
 def test_an_unexpected_refusal_is_a_failure_and_a_dead_place_is_not() -> None:
-    def refused(place: conformance.Place) -> None:
+    def refused(place: Place) -> None:
         place.vcpu().get_one_reg(0)
 
-    def dead(_: conformance.Place) -> None:
+    def dead(_: Place) -> None:
         raise PlaceError("the line is cut")
 
     host = system(made_up("7.3"))

@@ -9,7 +9,8 @@ from armkvm.arch.idfields import field
 from armkvm.backends.model import ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError
-from armkvm.model.profile import PROFILES, SETTLES_PERMISSIONS
+from armkvm.model.profile import PROFILES
+from armkvm.model.trap_behaviours import SETTLES_PERMISSIONS
 
 
 def read(vcpu: ModelVcpu, register: str, name: str) -> int:

@@ -14,7 +14,7 @@ from armkvm.abi import vls
 from armkvm.abi.regid import P_BYTES, SVE_FFR, SVE_P, Z_BYTES, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
-from armkvm.arch.vectors import VectorLengths, Vq
+from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
 from armkvm.catalog import id_of
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
@@ -31,6 +31,7 @@ _Z_PREFIX = RegId.z(0) >> 16
 _P_PREFIX = RegId.p(0) >> 16
 _Z_END = Z_COUNT << 5
 _P_END = SVE_FFR + (1 << 5)
+_VQS = {vq: Vq(vq) for vq in range(1, ARCH_VQ_MAX + 1)}
 
 _FA64 = field("ID_AA64SMFR0_EL1", "FA64")
 _SMFR0 = int(id_of(_FA64.register))
@@ -63,7 +64,7 @@ def has_ffr(vcpu: Vcpu) -> bool:
 
 def vector_length(vcpu: Vcpu) -> Vq:
     """The length Z and P have now; only where they exist."""
-    return Vq(vcpu.sme_max_vq if is_streaming(vcpu) else vcpu.sve_max_vq)
+    return _VQS[vcpu.sme_max_vq if is_streaming(vcpu) else vcpu.sve_max_vq]
 
 
 def lengths(vcpu: Vcpu) -> VectorLengths:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
 from armkvm.model.profile import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE, KernelProfile
 from armkvm.model.sysregs import el1, el2, idregs, pmu, sme, timers
-from armkvm.model.sysregs.table import Row
+from armkvm.model.sysregs.table import Row, Visible, always
 from armkvm.model.vcpu import Vcpu
 
 _ALL: list[Row] = [*el1.ROWS, *el2.ROWS, *idregs.ROWS, *pmu.ROWS, *sme.ROWS, *timers.ROWS]
@@ -27,16 +29,21 @@ _AHEAD_INVARIANT_6_1 = [
 ]
 
 
-def _ahead(profile: KernelProfile) -> list[int]:
+def _ahead(profile: KernelProfile) -> tuple[int, ...]:
     if SYSREG_TABLE_IS_WHOLE in profile:
-        return []
+        return ()
     invariant = _AHEAD_INVARIANT_6_1 if HOST_CACHE_GEOMETRY in profile else _AHEAD_INVARIANT
-    return _AHEAD_TIMERS + invariant
+    return (*_AHEAD_TIMERS, *invariant)
+
+
+@cache
+def _list_order(ahead: tuple[int, ...]) -> tuple[tuple[int, Visible | None], ...]:
+    """Ids in order, each with the condition it is listed under; None for the many that have none."""
+    rows = [*map(BY_ID.__getitem__, ahead), *(row for row in _ASCENDING if row.id not in ahead)]
+    return tuple((row.id, None if row.visible is always else row.visible) for row in rows)
 
 
 def listed(vcpu: Vcpu) -> list[int]:
     """The system registers a vCPU has now, in KVM_GET_REG_LIST's order."""
-    ahead = _ahead(vcpu.vm.profile)
-    first = set(ahead)
-    ids = [*ahead, *(row.id for row in _ASCENDING if row.id not in first)]
-    return [reg for reg in ids if BY_ID[reg].visible(vcpu)]
+    order = _list_order(_ahead(vcpu.vm.profile))
+    return [reg for reg, visible in order if visible is None or visible(vcpu)]

@@ -1,6 +1,6 @@
 """How ID registers settle when a VM first runs: fields that depend on others, or on devices.
 
-Source: Linux arch/arm64/kvm/sys_regs.c (kvm_finalize_sys_regs).
+Source: Linux arch/arm64/kvm/sys_regs.c (kvm_finalize_sys_regs), vgic/vgic-init.c.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from armkvm.arch.features import IdValues, feature
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
-from armkvm.model.profile import SETTLES_PERMISSIONS, WRITABLE_ID_REGISTERS
+from armkvm.model.device_behaviours import GIC_FIELD_AT_FIRST_RUN
+from armkvm.model.profile import WRITABLE_ID_REGISTERS
+from armkvm.model.trap_behaviours import SETTLES_PERMISSIONS
 from armkvm.model.vm import Vm
 
-GIC_FIELDS = (
-    field("ID_AA64PFR0_EL1", "GIC"),
-    field("ID_AA64PFR2_EL1", "GCIE"),
-    field("ID_PFR1_EL1", "GIC"),
-)
+GIC = field("ID_AA64PFR0_EL1", "GIC")
+GCIE = field("ID_AA64PFR2_EL1", "GCIE")
+GIC_AARCH32 = field("ID_PFR1_EL1", "GIC")
+GIC_FIELDS = (GIC, GCIE, GIC_AARCH32)
 
 # A permission scheme is worth nothing to a guest without what it is configured and tested with.
 PREREQUISITES: tuple[tuple[Field, tuple[str, ...]], ...] = (
@@ -39,9 +40,11 @@ def changes(vm: Vm) -> Iterator[tuple[Field, int]]:
     """Fields that a first run sets, with their values. Doing it again changes nothing more."""
     if WRITABLE_ID_REGISTERS not in vm.profile:
         return
-    # without an in-kernel interrupt controller, no field shows one
-    for part in GIC_FIELDS:
-        yield part, 0
+    if vm.gic is None:  # fields that show an interrupt controller follow the one in the kernel
+        for part in GIC_FIELDS:
+            yield part, 0
+    elif GIC_FIELD_AT_FIRST_RUN in vm.profile:
+        yield from gic_fields(vm)
     if SETTLES_PERMISSIONS in vm.profile:
         for part in unsupported(lambda reg: vm.id_regs.get(int(RegId.sysreg(reg)), 0)):
             yield part, 0
@@ -50,6 +53,21 @@ def changes(vm: Vm) -> Iterator[tuple[Field, int]]:
 def unsupported(ids: IdValues) -> list[Field]:
     """Permission schemes whose prerequisites these ID registers do not show."""
     return [part for part, needed in PREREQUISITES if not all(feature(name).holds(ids) for name in needed)]
+
+
+def show_gic(vm: Vm) -> None:
+    """Write the fields for a GICv3, once the VM has ID registers."""
+    if vm.id_regs:
+        for part, value in gic_fields(vm):
+            put(vm, part, value)
+
+
+def gic_fields(vm: Vm) -> Iterator[tuple[Field, int]]:
+    """How a GICv3 shows; in AArch32's view only if guests have it."""
+    yield GIC, 1
+    yield GCIE, 0
+    if vm.platform.has_aarch32_el0:
+        yield GIC_AARCH32, 1
 
 
 def put(vm: Vm, part: Field, value: int) -> None:
