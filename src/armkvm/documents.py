@@ -169,10 +169,12 @@ _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 def _check_shape(text: str, source: str, limits: Limits) -> None:
     """Refuse what would build too deep or too large a tree, without building it.
 
-    Every item but the first of a container follows a comma or opens one, so counting those bounds
-    the tree. A text that is no JSON passes here and fails in the parser.
+    Every item follows a comma or the opening of its container, so counting those bounds the tree,
+    and four quotes an item are enough for a key and a value. A text that is no JSON may pass here
+    and fails in the parser.
     """
-    if text.count(",") + text.count("[") + text.count("{") > limits.items:
+    items = text.count(",") + text.count("[") + text.count("{")
+    if items > limits.items or text.count('"') > 4 * limits.items:
         raise InputError(source, [Fault("$", f"expected at most {limits.items:,} items in all, got more")])
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(text):

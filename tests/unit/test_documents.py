@@ -39,6 +39,7 @@ def refusal(data: bytes, limits: Limits = LIMITS) -> str:
         (b'["]]]]", [[[[', "expected at most 4 levels of nesting"),
         (b'["\\"", [[[[', "expected at most 4 levels of nesting"),
         (b"[" + b"1," * 2000 + b"1]", "expected at most 1,000 items in all, got more"),
+        (b"\x22" * 5000, "expected at most 1,000 items in all, got more"),
         (b'"' + b"x" * (1 << 20) + b'"', "expected at most 1,048,576 bytes, got 1,048,578"),
     ],
 )

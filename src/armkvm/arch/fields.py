@@ -123,6 +123,10 @@ class Field:
         """Arm's name for a value, "" if the table has none."""
         return self.meanings.get(value, "")
 
+    def rank(self, value: int) -> int:
+        """How much a value promises; defined for every direction but EXACT."""
+        return _rank(self, value)
+
 
 def accepts(field: Field, limit: int, value: int) -> bool:
     """Whether `value` promises no more than `limit` does, by the field's order.

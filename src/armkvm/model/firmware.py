@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from armkvm.model.vm import Vm
 
 PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3 = (int(parse(name)) for name in FIRMWARE)
+WORKAROUNDS = (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3)
 STD, STD_HYP, VENDOR_HYP, VENDOR_HYP_2 = (int(parse(name)) for name in BITMAPS)
 
 PSCI_0_1, PSCI_0_2 = 1, 2
@@ -40,7 +41,7 @@ _PFR1 = int(id_of(_SSBS.register))
 
 def listed(vcpu: Vcpu) -> list[int]:
     """Both blocks of KVM_GET_REG_LIST."""
-    return [PSCI_VERSION, WORKAROUND_1, WORKAROUND_2, WORKAROUND_3, *_bitmaps(vcpu.vm.profile)]
+    return [PSCI_VERSION, *WORKAROUNDS, *_bitmaps(vcpu.vm.profile)]
 
 
 def _bitmaps(profile: KernelProfile) -> list[int]:
@@ -52,13 +53,18 @@ def initial_bitmaps(profile: KernelProfile) -> dict[int, int]:
     return {reg: _INITIAL[reg] for reg in _bitmaps(profile)}
 
 
+def supported_bitmaps(profile: KernelProfile) -> dict[RegId, int]:
+    """The services a kernel implements, by bitmap."""
+    return {RegId(reg): _SUPPORTED[reg] for reg in _bitmaps(profile)}
+
+
 def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG of a firmware register or bitmap; both match the whole id."""
     if reg in vcpu.vm.bitmaps:
         return vcpu.vm.bitmaps[reg].to_bytes(8, "little")
     if reg == PSCI_VERSION:
         return psci_version(vcpu).to_bytes(8, "little")
-    if reg in (WORKAROUND_1, WORKAROUND_2, WORKAROUND_3):
+    if reg in WORKAROUNDS:
         return workaround_level(vcpu, reg).to_bytes(8, "little")
     return Refused(rules.NO_SUCH_FIRMWARE)
 
@@ -101,19 +107,24 @@ def psci_version(vcpu: Vcpu) -> int:
     return vcpu.vm.psci_version or _newest(vcpu.vm.profile)
 
 
+def psci_versions(vcpu: Vcpu) -> tuple[int, ...]:
+    """The PSCI versions a vCPU can be given, oldest first."""
+    if F.PSCI_0_2 not in vcpu.features:
+        return (PSCI_0_1,)
+    newest = _newest(vcpu.vm.profile)
+    return (PSCI_0_2, *(version for version in _PSCI_1_X.values() if version <= newest))
+
+
 def _newest(profile: KernelProfile) -> int:
     return _PSCI_1_X[3] if PSCI_1_3 in profile else _PSCI_1_X[1]
 
 
 def _put_psci_version(vcpu: Vcpu, value: int) -> Refused | None:
-    newest = _newest(vcpu.vm.profile)
-    allowed = {PSCI_0_1}
-    if F.PSCI_0_2 in vcpu.features:
-        allowed = {PSCI_0_2, *(v for v in _PSCI_1_X.values() if v <= newest)}
+    allowed = psci_versions(vcpu)
     if value not in allowed:
         return Refused(
             rules.PSCI_VERSION_INVALID,
-            f"asked for {value:#x}, possible are {', '.join(f'{v:#x}' for v in sorted(allowed))}",
+            f"asked for {value:#x}, possible are {', '.join(f'{v:#x}' for v in allowed)}",
         )
     vcpu.vm.psci_version = value
     return None

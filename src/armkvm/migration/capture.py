@@ -1,0 +1,47 @@
+"""Reading a VM's vCPU state: everything the register lists name, whatever that is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from armkvm.backends.base import Feature, System, Vcpu
+from armkvm.migration.bulk import read_all
+from armkvm.migration.ordering import READ_FIRST
+from armkvm.migration.snapshot import Origin, Snapshot, VcpuEvents, VcpuState, VmConfig
+from armkvm.state import RegisterSet
+
+
+def capture(
+    system: System,
+    config: VmConfig,
+    vcpus: Iterable[tuple[Vcpu, Collection[Feature]]],
+    *,
+    host: str = "",
+) -> Snapshot:
+    """The state of a VM's vCPUs, each given with the features it was initialised with.
+
+    `config` is what the VM was made with; no call tells it. The vCPUs must not be running and
+    must be finalized (KVM_GET_REG_LIST is refused with EPERM before). KvmError where the list,
+    the events or the MP state cannot be read; a register that cannot is recorded instead.
+    """
+    states = tuple(capture_vcpu(vcpu, features) for vcpu, features in vcpus)
+    return Snapshot(Origin(system.uri, system.kernel, host), config, states)
+
+
+def capture_vcpu(vcpu: Vcpu, features: Collection[Feature]) -> VcpuState:
+    """One vCPU's state; see `capture`."""
+    listed = vcpu.reg_list()
+    first = [row.reg for row in READ_FIRST if row.reg in listed]
+    values, refused = read_all(vcpu, first)
+    if first:
+        listed = vcpu.reg_list()
+    others, refused_others = read_all(vcpu, [reg for reg in listed if reg not in first])
+    values |= others
+    return VcpuState(
+        id=vcpu.id,
+        features=tuple(features),
+        registers=RegisterSet((reg, values[reg]) for reg in listed if reg in values),
+        refused={reg: refusal.errno or 0 for reg, refusal in (refused | refused_others).items()},
+        mp_state=vcpu.get_mp_state(),
+        events=VcpuEvents.parse(vcpu.get_vcpu_events()),
+    )
