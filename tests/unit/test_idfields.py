@@ -13,13 +13,13 @@ from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import EXACT, LOWER, Direction, Field, Kind
 from armkvm.arch.idfields import (
     FIELDS,
-    _tiled,
     decode,
     describe,
     differences,
     field_of,
     fields_of,
     named_fields,
+    tiled,
 )
 from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.arch.tables import idfields, idfields_aarch32, idfields_cpu
@@ -66,7 +66,7 @@ def test_every_named_register_of_the_feature_id_space_has_a_block() -> None:
 
 def test_overlapping_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="overlap"):
-        _tiled(PFR0, (("A", 7, 4, LOWER, {}), ("B", 4, 0, LOWER, {})))
+        tiled(PFR0, (("A", 7, 4, LOWER, {}), ("B", 4, 0, LOWER, {})))
 
 
 @pytest.mark.parametrize("reg", [*FIELDS, *SPACE], ids=name_of)

@@ -139,6 +139,12 @@ def test_a_refused_register_says_what_was_asked_what_is_there_why_and_what_helps
     )
 
 
+def test_long_values_are_shortened_in_text_and_whole_as_data() -> None:
+    (finding,) = report(Host(refuse_set={Z0: errno.ENOENT}), snapshot()).findings
+    assert len(finding.asked) == 2 + 512
+    assert "asked 0x01010101...01010101 (256 bytes)" in str(finding)
+
+
 def test_a_write_that_vanishes_is_found_by_reading_back() -> None:
     (finding,) = report(Host(ignored={TTBR}), snapshot()).findings
     assert (finding.code, finding.reg, finding.there) == (Code.REGISTER_DIFFERS, TTBR, "0x0000000000000000")

@@ -14,7 +14,7 @@ from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.arch.tables import idfields, idfields_aarch32, idfields_cpu
 
 
-def _tiled(reg: SysReg, rows: tuple[Row, ...]) -> tuple[Field, ...]:
+def tiled(reg: SysReg, rows: tuple[Row, ...]) -> tuple[Field, ...]:
     """The rows of one register with the gaps between them filled; ValueError if two overlap."""
     tiles: list[Field] = []
     free = 63  # the highest bit not yet taken
@@ -40,7 +40,7 @@ def _reserved(reg: SysReg, kind: Kind, msb: int, lsb: int) -> Field:
 
 
 FIELDS: dict[SysReg, tuple[Field, ...]] = {
-    sysreg(register): _tiled(sysreg(register), rows)
+    sysreg(register): tiled(sysreg(register), rows)
     for register, rows in (*idfields.ROWS, *idfields_aarch32.ROWS, *idfields_cpu.ROWS)
 }
 

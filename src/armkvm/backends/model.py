@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -15,6 +17,7 @@ from armkvm.catalog import name_of
 from armkvm.errors import KvmError
 from armkvm.model import (
     attributes,
+    devices,
     lifecycle as calls,
     machine,
     one_reg,
@@ -24,6 +27,7 @@ from armkvm.model import (
     setup,
     vcpu_state,
 )
+from armkvm.model.devices import Device
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import KernelProfile
@@ -63,6 +67,51 @@ class _Handle:
         self.close()
 
 
+class _Attributes(ABC):
+    """KVM_{HAS,GET,SET}_DEVICE_ATTR over what a class says of its own attributes."""
+
+    def _whose(self) -> Vcpu | None:
+        """The vCPU they belong to, if they belong to one."""
+        return None
+
+    @abstractmethod
+    def _has(self, group: int, attr: int) -> Refused | None: ...
+
+    @abstractmethod
+    def _get(self, group: int, attr: int) -> bytes | Refused: ...
+
+    @abstractmethod
+    def _put(self, group: int, attr: int, data: bytes | None) -> Refused | None: ...
+
+    def has_attr(self, group: int, attr: int) -> None:
+        refused = self._has(group, attr)
+        if refused is not None:
+            _raise(refused, calls.HAS_DEVICE_ATTR, vcpu=self._whose())
+
+    def get_attr(self, group: int, attr: int, size: int = 8) -> bytes:
+        data = self._get(group, attr)
+        if isinstance(data, Refused):
+            _raise(data, calls.GET_DEVICE_ATTR, vcpu=self._whose())
+        if size < len(data):
+            raise ValueError(f"the attribute has {len(data)} bytes, not {size}")
+        return data.ljust(size, b"\0")
+
+    def get_attr_null(self, group: int, attr: int) -> None:
+        data = self._get(group, attr)
+        refused = data if isinstance(data, Refused) else Refused(rules.BAD_POINTER)
+        _raise(refused, calls.GET_DEVICE_ATTR, vcpu=self._whose())
+
+    def set_attr(self, group: int, attr: int, data: bytes = b"") -> None:
+        refused = self._put(group, attr, data)
+        if refused is not None:
+            _raise(refused, calls.SET_DEVICE_ATTR, vcpu=self._whose())
+
+    def set_attr_null(self, group: int, attr: int) -> None:
+        refused = self._put(group, attr, None)
+        if refused is not None:
+            _raise(refused, calls.SET_DEVICE_ATTR, vcpu=self._whose())
+
+
 class ModelSystem(_Handle):
     """A modelled host."""
 
@@ -78,7 +127,7 @@ class ModelSystem(_Handle):
         return 12
 
     def check_extension(self, cap: Cap | int) -> int:
-        return _extension(self.platform, cap, on_vm=False)
+        return _answered(machine.check_extension(self.platform, cap, on_vm=False))
 
     def create_vm(self, machine_type: int = 0) -> ModelVm:
         vm = machine.create_vm(self.platform, machine_type)
@@ -87,21 +136,24 @@ class ModelSystem(_Handle):
         return ModelVm(vm)
 
 
-def _extension(platform: Platform, cap: int, on_vm: bool) -> int:
-    value = machine.check_extension(platform, cap, on_vm)
+def _answered(value: int) -> int:
+    """What KVM_CHECK_EXTENSION returned: some capabilities refuse on /dev/kvm."""
     if value < 0:
         raise KvmError(-value, "KVM_CHECK_EXTENSION")
     return value
 
 
-class ModelVm(_Handle):
+class ModelVm(_Handle, _Attributes):
     """A modelled VM."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
 
     def check_extension(self, cap: Cap | int) -> int:
-        return _extension(self.vm.platform, cap, on_vm=True)
+        value = machine.check_vm_extension(self.vm, cap)
+        if isinstance(value, Refused):
+            _raise(value, "KVM_CHECK_EXTENSION")
+        return _answered(value)
 
     def create_vcpu(self, vcpu_id: int) -> ModelVcpu:
         vcpu = machine.create_vcpu(self.vm, vcpu_id)
@@ -110,7 +162,10 @@ class ModelVm(_Handle):
         return ModelVcpu(vcpu)
 
     def preferred_target(self) -> tuple[int, Sequence[int]]:
-        return self.vm.platform.facts.preferred_target, (0,) * 7
+        target = machine.preferred_target(self.vm)
+        if isinstance(target, Refused):
+            _raise(target, "KVM_ARM_PREFERRED_TARGET")
+        return target
 
     def enable_cap(self, cap: Cap | int, *args: int, flags: int = 0) -> None:
         refused = machine.enable_cap(self.vm, cap, args, flags)
@@ -128,8 +183,59 @@ class ModelVm(_Handle):
         if refused is not None:
             _raise(refused, "KVM_ARM_SET_COUNTER_OFFSET")
 
+    def create_device(self, kind: int, test: bool = False) -> ModelDevice | None:
+        made = devices.create(self.vm, kind, test)
+        if isinstance(made, Refused):
+            _raise(made, "KVM_CREATE_DEVICE")
+        return None if made is None else ModelDevice(made)
 
-class ModelVcpu(_Handle):
+    # -- memory ----------------------------------------------------------------------------
+
+    def set_memory(self, slot: int, guest_address: int, size: int, flags: int = 0) -> None:
+        refused = machine.set_memory(self.vm, slot, guest_address, size, flags)
+        if refused is not None:
+            _raise(refused, "KVM_SET_USER_MEMORY_REGION")
+
+    def read_memory(self, guest_address: int, size: int) -> bytes:
+        return self.vm.memory.read(guest_address, size)
+
+    def write_memory(self, guest_address: int, data: bytes) -> None:
+        self.vm.memory.write(guest_address, data)
+
+    # -- attributes ------------------------------------------------------------------------
+
+    def _has(self, group: int, attr: int) -> Refused | None:
+        return attributes.vm_has_attr(self.vm, group, attr)
+
+    def _get(self, group: int, attr: int) -> bytes | Refused:
+        return attributes.vm_get_attr(self.vm, group, attr)
+
+    def _put(self, group: int, attr: int, data: bytes | None) -> Refused | None:
+        return attributes.vm_put_attr(self.vm, group, attr, data)
+
+
+class ModelDevice(_Handle, _Attributes):
+    """A device of a modelled VM."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    def close(self) -> None:
+        if not self.closed:
+            self.device.close()
+        super().close()
+
+    def _has(self, group: int, attr: int) -> Refused | None:
+        return self.device.has_attr(group, attr)
+
+    def _get(self, group: int, attr: int) -> bytes | Refused:
+        return self.device.get_attr(group, attr)
+
+    def _put(self, group: int, attr: int, data: bytes | None) -> Refused | None:
+        return self.device.put_attr(group, attr, data)
+
+
+class ModelVcpu(_Handle, _Attributes):
     """A modelled vCPU."""
 
     def __init__(self, vcpu: Vcpu) -> None:
@@ -176,11 +282,23 @@ class ModelVcpu(_Handle):
             _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
 
     def get_regs(self, regs: Iterable[int]) -> list[bytes]:
-        return [self.get_one_reg(reg) for reg in regs]
+        read, vcpu = one_reg.get_one_reg, self.vcpu
+        values = []
+        for reg in regs:
+            data = read(vcpu, reg)
+            if data.__class__ is Refused:
+                _raise(data, calls.GET_ONE_REG, reg, vcpu)
+            values.append(data)
+        return values  # type: ignore[return-value]  # as above
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
+        write, vcpu = one_reg.set_one_reg, self.vcpu
         for reg, data in pairs:
-            self.set_one_reg(reg, data)
+            if len(data) != 1 << (reg >> 52 & 15):
+                raise ValueError(f"{RegId(reg)!r} holds {RegId(reg).size} bytes, not {len(data)}")
+            refused = write(vcpu, reg, data)
+            if refused is not None:
+                _raise(refused, calls.SET_ONE_REG, reg, vcpu)
 
     def get_one_reg_null(self, reg: int) -> None:
         self.get_one_reg(reg)
@@ -195,12 +313,15 @@ class ModelVcpu(_Handle):
         listed = reglist.get_reg_list(self.vcpu, n)
         if isinstance(listed, Refused):
             _raise(listed, calls.GET_REG_LIST, vcpu=self.vcpu)
-        return [RegId(reg) for reg in listed]
+        return list(map(_reg_id, listed))
 
     # -- other state -----------------------------------------------------------------------
 
     def get_mp_state(self) -> int:
-        return self.vcpu.mp_state
+        state = vcpu_state.get_mp_state(self.vcpu)
+        if isinstance(state, Refused):
+            _raise(state, calls.GET_MP_STATE, vcpu=self.vcpu)
+        return state
 
     def set_mp_state(self, state: int) -> None:
         refused = vcpu_state.set_mp_state(self.vcpu, state)
@@ -220,10 +341,20 @@ class ModelVcpu(_Handle):
         if refused is not None:
             _raise(refused, calls.SET_VCPU_EVENTS, vcpu=self.vcpu)
 
-    def has_attr(self, group: int, attr: int) -> None:
-        refused = attributes.has_attr(self.vcpu, group, attr)
-        if refused is not None:
-            _raise(refused, "KVM_HAS_DEVICE_ATTR", vcpu=self.vcpu)
+    def _whose(self) -> Vcpu:
+        return self.vcpu
+
+    def _has(self, group: int, attr: int) -> Refused | None:
+        return attributes.has_attr(self.vcpu, group, attr)
+
+    def _get(self, group: int, attr: int) -> bytes | Refused:
+        return attributes.get_attr(self.vcpu, group, attr)
+
+    def _put(self, group: int, attr: int, data: bytes | None) -> Refused | None:
+        return attributes.put_attr(self.vcpu, group, attr, data)
+
+
+_reg_id = lru_cache(maxsize=1 << 14)(RegId)  # a model lists the same ids again and again
 
 
 def _bit(profile: KernelProfile, feature: Feature, operation: str) -> int:

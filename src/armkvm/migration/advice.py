@@ -132,8 +132,15 @@ ADVICE: tuple[Advice, ...] = (
     Advice(
         Code.REGISTER_REFUSED,
         errno.ENOENT,
+        _one_of("ZT0"),
+        "ZT0 exists only with SME2, which the destination does not give this vCPU",
+        "Hide SME2 at the source (ID_AA64PFR1_EL1.SME = 1) before the guest first runs.",
+    ),
+    Advice(
+        Code.REGISTER_REFUSED,
+        errno.ENOENT,
         _of_class(RegClass.SME),
-        "the destination gives this vCPU no such SME register: no SME, no SME2 for ZT0, or a shorter length",
+        "the destination gives this vCPU no such SME register: no SME, or a shorter length",
         "Choose SME features and lengths that both hosts have.",
     ),
     Advice(

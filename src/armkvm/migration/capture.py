@@ -32,16 +32,19 @@ def capture_vcpu(vcpu: Vcpu, features: Collection[Feature]) -> VcpuState:
     """One vCPU's state; see `capture`."""
     listed = vcpu.reg_list()
     first = [row.reg for row in READ_FIRST if row.reg in listed]
-    values, refused = read_all(vcpu, first)
     if first:
+        early, refused_early = read_all(vcpu, first)
         listed = vcpu.reg_list()
-    others, refused_others = read_all(vcpu, [reg for reg in listed if reg not in first])
-    values |= others
+        late, refused = read_all(vcpu, [reg for reg in listed if reg not in first])
+        read, refused = early | late, refused_early | refused
+        values = {reg: read[reg] for reg in listed if reg in read}
+    else:
+        values, refused = read_all(vcpu, listed)
     return VcpuState(
         id=vcpu.id,
         features=tuple(features),
-        registers=RegisterSet((reg, values[reg]) for reg in listed if reg in values),
-        refused={reg: refusal.errno or 0 for reg, refusal in (refused | refused_others).items()},
+        registers=RegisterSet(values.items()),
+        refused={reg: refusal.errno or 0 for reg, refusal in refused.items()},
         mp_state=vcpu.get_mp_state(),
         events=VcpuEvents.parse(vcpu.get_vcpu_events()),
     )

@@ -41,7 +41,7 @@ class Finding:
         if self.errno is not None:
             text += f": {errno_name(self.errno)}"
         facts = (("asked", self.asked), ("there", self.there), ("acceptable", self.acceptable))
-        told = ", ".join(f"{name} {value}" for name, value in facts if value)
+        told = ", ".join(f"{name} {_brief(value)}" for name, value in facts if value)
         reason = f"{self.why.rstrip('.')} ({self.rule})" if self.rule else self.why
         parts = (f"{text} [{told}]" if told else text, reason, self.remedy)
         return ". ".join(part.rstrip(".") for part in parts if part)
@@ -161,6 +161,13 @@ def only_here(vcpu: int, regs: Iterable[RegId]) -> Finding:
 
 def _label(reg: RegId) -> str:
     return catalog.name_of(reg) or reg.hex
+
+
+def _brief(value: str) -> str:
+    """A value for a line of text: of a long number the two ends and how long it is."""
+    if not value.startswith("0x") or len(value) <= 34:
+        return value
+    return f"{value[:10]}...{value[-8:]} ({len(value) // 2 - 1} bytes)"
 
 
 def in_hex(data: bytes) -> str:

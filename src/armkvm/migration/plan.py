@@ -35,17 +35,24 @@ class Step:
 class Plan:
     """Which registers are written in which order, before and after FINALIZE.
 
-    `left` holds registers that the VM's first vCPU restores for all.
+    `left` holds registers that the VM's first vCPU restores for all. `cleared` ones are written
+    ones instead of their value, which clears them before their partner sets it.
     """
 
     configuring: tuple[RegId, ...]
     finalize: Feature | None
     filling: tuple[RegId, ...]
     left: tuple[RegId, ...] = ()
+    cleared: frozenset[RegId] = frozenset()
 
     @property
     def written(self) -> tuple[RegId, ...]:
         return self.configuring + self.filling
+
+    def values(self, regs: tuple[RegId, ...], wanted: Mapping[RegId, bytes]) -> dict[RegId, bytes]:
+        """What is written for some registers of the plan, given what they shall hold."""
+        values = dict(zip(regs, map(wanted.__getitem__, regs), strict=True))
+        return values | {reg: b"\xff" * reg.size for reg in self.cleared & values.keys()}
 
     def steps(self) -> list[Step]:
         """The plan by stage, in order."""
@@ -67,7 +74,8 @@ def _plan(regs: frozenset[RegId], first: bool) -> Plan:
     left = () if first else tuple(sorted(filter(ONCE_PER_VM, regs)))
     arranged = ordering.arrange(regs.difference(left))
     configuring = tuple(reg for reg in arranged if ordering.before(reg, Stage.FINALIZE))
-    return Plan(configuring, finalizing(regs), arranged[len(configuring) :], left)
+    cleared = frozenset(reg for reg, partner in CLEARED_BEFORE.items() if reg in regs and partner in regs)
+    return Plan(configuring, finalizing(regs), arranged[len(configuring) :], left, cleared)
 
 
 def finalizing(regs: Container[RegId]) -> Feature | None:
@@ -78,9 +86,3 @@ def finalizing(regs: Container[RegId]) -> Feature | None:
     if RegId.sme_vls() in regs:
         return VcpuFeature.VEC
     return VcpuFeature.SVE if RegId.sve_vls() in regs else None
-
-
-def value_to_write(reg: RegId, registers: Mapping[RegId, bytes]) -> bytes:
-    """What is written for a register: its value, but ones to clear before its partner sets."""
-    partner = CLEARED_BEFORE.get(reg)
-    return b"\xff" * reg.size if partner is not None and partner in registers else registers[reg]

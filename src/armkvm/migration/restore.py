@@ -21,7 +21,7 @@ from armkvm.migration.build import build
 from armkvm.migration.bulk import Refused, read_all, write_all
 from armkvm.migration.findings import Finding, in_hex
 from armkvm.migration.ordering import Stage
-from armkvm.migration.plan import Plan, plan, value_to_write
+from armkvm.migration.plan import Plan, plan
 from armkvm.migration.snapshot import Origin, Snapshot, VcpuEvents, VcpuState
 from armkvm.migration.verdict import RestoreReport, VcpuOutcome, same
 
@@ -83,6 +83,7 @@ class _Work:
         self.state = state
         self.plan = how
         self.found = found
+        self.wanted = dict(state.registers.items())
         self.refused: Refused = {}
         self.skipped: frozenset[RegId] = frozenset()
 
@@ -101,18 +102,25 @@ class _Work:
 
     def verify(self) -> VcpuOutcome:
         """Read everything back and compare, with a finding for whatever is not as it should be."""
-        registers = self.state.registers
-        written = [reg for reg in self.plan.written if reg not in self.refused and reg not in self.skipped]
+        wanted = self.wanted
+        missed = self.refused.keys() | self.skipped
+        written = self.plan.written
+        if missed:
+            written = tuple(reg for reg in written if reg not in missed)
         values, unread = read_all(self.vcpu, written)
-        differs = {reg: data for reg, data in values.items() if not same(reg, data, registers[reg])}
+        differs = {
+            reg: data
+            for reg, data in values.items()
+            if data != wanted[reg] and not same(reg, data, wanted[reg])
+        }
         there, _ = read_all(self.vcpu, tuple(self.refused))
         for reg, error in self.refused.items():
             have = in_hex(there[reg]) if reg in there else ""
-            self._refusal(Code.REGISTER_REFUSED, error, reg, asked=in_hex(registers[reg]), there=have)
+            self._refusal(Code.REGISTER_REFUSED, error, reg, asked=in_hex(wanted[reg]), there=have)
         for reg, error in unread.items():
-            self._refusal(Code.REGISTER_UNREAD, error, reg, asked=in_hex(registers[reg]))
+            self._refusal(Code.REGISTER_UNREAD, error, reg, asked=in_hex(wanted[reg]))
         self.found += [
-            findings.differs(self.state.id, reg, registers[reg], data) for reg, data in differs.items()
+            findings.differs(self.state.id, reg, wanted[reg], data) for reg, data in differs.items()
         ]
         self._attempt(Code.EVENTS, self._compare_events)
         self._attempt(Code.MP_STATE, self._compare_mp_state)
@@ -163,9 +171,10 @@ class _Work:
         return frozenset(skipped)
 
     def _write(self, regs: tuple[RegId, ...]) -> None:
-        registers, skipped = self.state.registers, self.skipped
-        pairs = [(reg, value_to_write(reg, registers)) for reg in regs if reg not in skipped]
-        self.refused |= write_all(self.vcpu, pairs)
+        values = self.plan.values(regs, self.wanted)
+        for reg in self.skipped:
+            values.pop(reg, None)
+        self.refused |= write_all(self.vcpu, values.items())
 
     def _compare_events(self) -> None:
         asked, there = self.state.events.carried, VcpuEvents.parse(self.vcpu.get_vcpu_events()).carried
@@ -179,12 +188,12 @@ class _Work:
 
     def _extra(self) -> tuple[RegId, ...]:
         """Registers that exist here and not in the snapshot: noted, for they keep their reset values."""
-        state = self.state
         try:
             listed = self.vcpu.reg_list()
         except KvmError:  # FINALIZE was refused, which is a finding already
             return ()
-        extra = tuple(reg for reg in listed if reg not in state.registers and reg not in state.refused)
+        wanted, refused = self.wanted, self.state.refused
+        extra = tuple(reg for reg in listed if reg not in wanted and reg not in refused)
         if extra:
-            self.found.append(findings.only_here(state.id, extra))
+            self.found.append(findings.only_here(self.state.id, extra))
         return extra

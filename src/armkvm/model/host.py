@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from armkvm.abi.regid import RegId
+from armkvm.abi.structs import DeviceType
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
@@ -14,6 +15,7 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths, virtualisable
 from armkvm.catalog import id_of
 from armkvm.model.profile import SME_GUESTS, SME_NEEDS_A_LENGTH, ZFR0_WITH_SME, KernelProfile
+from armkvm.model.vgic.hardware import ASSUMED_CTLR, HostGic
 from armkvm.state import HostFacts
 
 # Fields that show a feature of the vCPU, and are 0 when it was not asked for. A register without
@@ -109,6 +111,18 @@ class Platform:
     def pmu_counters(self) -> int:
         """Event counters a VM's PMU starts with: PMCR_EL0.N of the host."""
         return self.value(_PMCR) >> 11 & 0x1F
+
+    @cached_property
+    def gic(self) -> HostGic:
+        """What virtual CPU interfaces of a GICv3 start with."""
+        return HostGic.of(self.facts.vgic)
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the model takes for granted because the host's facts do not say it."""
+        if DeviceType.ARM_VGIC_V3 in self.facts.device_types and not self.gic.known:
+            return (f"the host's GIC is not known; ICC_CTLR_EL1 is assumed to be {ASSUMED_CTLR:#x}",)
+        return ()
 
     @cached_property
     def has_aarch32_el0(self) -> bool:

@@ -23,6 +23,9 @@ GET_MP_STATE = "KVM_GET_MP_STATE"
 SET_MP_STATE = "KVM_SET_MP_STATE"
 GET_VCPU_EVENTS = "KVM_GET_VCPU_EVENTS"
 SET_VCPU_EVENTS = "KVM_SET_VCPU_EVENTS"
+HAS_DEVICE_ATTR = "KVM_HAS_DEVICE_ATTR"
+GET_DEVICE_ATTR = "KVM_GET_DEVICE_ATTR"
+SET_DEVICE_ATTR = "KVM_SET_DEVICE_ATTR"
 
 OPERATIONS = (
     INIT,
@@ -35,6 +38,9 @@ OPERATIONS = (
     SET_MP_STATE,
     GET_VCPU_EVENTS,
     SET_VCPU_EVENTS,
+    HAS_DEVICE_ATTR,
+    GET_DEVICE_ATTR,
+    SET_DEVICE_ATTR,
 )
 
 # operation -> the rule that refuses it in (CREATED, CONFIGURED, READY); None admits it.
@@ -51,6 +57,9 @@ REFUSES: dict[str, tuple[Rule | None, Rule | None, Rule | None]] = {
     SET_MP_STATE: (None, None, None),
     GET_VCPU_EVENTS: (rules.NOT_INITIALISED, None, None),
     SET_VCPU_EVENTS: (rules.NOT_INITIALISED, None, None),
+    HAS_DEVICE_ATTR: (None, None, None),
+    GET_DEVICE_ATTR: (None, None, None),
+    SET_DEVICE_ATTR: (None, None, None),
 }
 
 REFUSED_IN: dict[Phase, Mapping[str, Rule]] = {
@@ -58,3 +67,6 @@ REFUSED_IN: dict[Phase, Mapping[str, Rule]] = {
     for n, phase in enumerate((Phase.CREATED, Phase.CONFIGURED, Phase.READY))
 }
 """By phase: the operations it refuses, with the rule."""
+
+REFUSED_WHEN_DEAD: Mapping[str, Rule] = dict.fromkeys(OPERATIONS, rules.VM_DEAD)
+"""What a vCPU of a VM that a failure in the kernel has ended refuses: everything."""

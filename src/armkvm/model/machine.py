@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.arch.encoding import SysReg
-from armkvm.model import rules
+from armkvm.model import device_rules, rules
+from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import EAGER_SPLIT, PHYSICAL_TIMER_IDS, WRITABLE_ID_REGISTERS
 from armkvm.model.tables.writable import reported_masks
 from armkvm.model.vcpu import Vcpu
-from armkvm.model.vm import DEFAULT_IPA_BITS, Vm
+from armkvm.model.vgic import cpuif, device as gicv3
+from armkvm.model.vm import DEFAULT_IPA_BITS, Vm, living
 
 _IPA_MASK, _IPA_LEAST = 0xFF, 32
 
@@ -34,23 +36,43 @@ def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
     return Vm(platform, machine_type)
 
 
+@living
 def create_vcpu(vm: Vm, vcpu_id: int) -> Vcpu | Refused:
     """KVM_CREATE_VCPU."""
     most = vm.platform.facts.caps.get(Cap.MAX_VCPU_ID, 512)
     if not 0 <= vcpu_id < most:
         return Refused(rules.VCPU_ID_TOO_LARGE, f"id {vcpu_id}, the limit is {most}")
+    if vm.gic is not None and vm.gic.initialised:
+        return Refused(device_rules.VCPU_AFTER_VGIC, f"id {vcpu_id}")
     if vcpu_id in vm.vcpus:
         return Refused(rules.VCPU_EXISTS, f"id {vcpu_id}")
-    vm.vcpus[vcpu_id] = Vcpu(vm, vcpu_id)
-    return vm.vcpus[vcpu_id]
+    vcpu = Vcpu(vm, vcpu_id)
+    refused = None if vm.gic is None else gicv3.adopt(vcpu)
+    if refused is not None:
+        return refused
+    vm.vcpus[vcpu_id] = vcpu
+    return vcpu
 
 
 def check_extension(platform: Platform, cap: int, on_vm: bool) -> int:
     """KVM_CHECK_EXTENSION; negative is an errno, as a few capabilities refuse on /dev/kvm."""
     facts = platform.facts
-    if on_vm and cap in facts.vm_caps:
-        return facts.vm_caps[cap]
-    return facts.caps.get(cap, 0)
+    value = facts.vm_caps[cap] if on_vm and cap in facts.vm_caps else facts.caps.get(cap, 0)
+    if cap == Cap.ARM_SUPPORTED_REG_MASK_RANGES and NON_ID_MASKS in platform.profile:
+        value |= 1 << NON_ID_RANGE
+    return value
+
+
+@living
+def check_vm_extension(vm: Vm, cap: int) -> int:
+    """KVM_CHECK_EXTENSION on a VM."""
+    return check_extension(vm.platform, cap, on_vm=True)
+
+
+@living
+def preferred_target(vm: Vm) -> tuple[int, tuple[int, ...]]:
+    """KVM_ARM_PREFERRED_TARGET: (target, features[7])."""
+    return vm.platform.facts.preferred_target, (0,) * 7
 
 
 # -- KVM_ENABLE_CAP ----------------------------------------------------------------------------
@@ -88,6 +110,7 @@ _ENABLE: dict[Cap, tuple[Callable[[Vm], bool], Callable[[Vm, Arguments], bool], 
 }
 
 
+@living
 def enable_cap(vm: Vm, cap: int, args: Arguments, flags: int) -> Refused | None:
     """KVM_ENABLE_CAP on a VM."""
     row = _ENABLE.get(cap)  # type: ignore[call-overload]
@@ -102,16 +125,23 @@ def enable_cap(vm: Vm, cap: int, args: Arguments, flags: int) -> Refused | None:
 # -- masks and offsets -------------------------------------------------------------------------
 
 
+FEATURE_ID_RANGE, NON_ID_RANGE = 0, 1
+
+
+@living
 def writable_masks(vm: Vm, range_: int, reserved: Sequence[int]) -> dict[RegId, int] | Refused:
     """KVM_ARM_GET_REG_WRITABLE_MASKS: the masks that are not zero, by register id."""
     if WRITABLE_ID_REGISTERS not in vm.profile:
         return Refused(rules.UNKNOWN_IOCTL)
-    if range_ or any(reserved):
+    if range_ == NON_ID_RANGE and NON_ID_MASKS in vm.profile and not any(reserved):
+        return cpuif.writable_masks(vm)
+    if range_ != FEATURE_ID_RANGE or any(reserved):
         return Refused(rules.MASK_RANGE_UNKNOWN, f"range {range_}")
     masks: dict[SysReg, int] = reported_masks(vm.profile.id_table, aarch32_el0=vm.platform.has_aarch32_el0)
     return {RegId.sysreg(reg): mask for reg, mask in masks.items() if mask}
 
 
+@living
 def set_counter_offset(vm: Vm, offset: int, reserved: int) -> Refused | None:
     """KVM_ARM_SET_COUNTER_OFFSET: one offset for both counters, from now on the only one."""
     if PHYSICAL_TIMER_IDS not in vm.profile:
@@ -121,3 +151,12 @@ def set_counter_offset(vm: Vm, offset: int, reserved: int) -> Refused | None:
     vm.offsets = dict.fromkeys(("virtual", "physical"), offset)
     vm.offset_is_fixed = True
     return None
+
+
+# -- memory ------------------------------------------------------------------------------------
+
+
+@living
+def set_memory(vm: Vm, slot: int, guest_address: int, size: int, flags: int) -> Refused | None:
+    """KVM_SET_USER_MEMORY_REGION."""
+    return vm.memory.set_slot(slot, guest_address, size, flags)

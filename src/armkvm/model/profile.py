@@ -9,7 +9,7 @@ versions; a release number only picks the profile that a recorded host defaults 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from armkvm.abi.vcpu_features import (
     BITS_6_1,
@@ -20,33 +20,20 @@ from armkvm.abi.vcpu_features import (
     VcpuFeature,
 )
 from armkvm.errors import ModelBug
-
-
-@dataclass(frozen=True, slots=True)
-class Behaviour:
-    """One difference between kernels."""
-
-    name: str
-    sentence: str
-    source: str
-    since: str
-    detect: str
-    test: str
-
-
-BEHAVIOURS: dict[str, Behaviour] = {}
-
-
-def _behaviour(name: str, sentence: str, *, source: str, since: str, detect: str, test: str) -> str:
-    if name in BEHAVIOURS:
-        raise ModelBug(f"two behaviours are called {name}")
-    BEHAVIOURS[name] = Behaviour(name, sentence, source, since, detect, test)
-    return name
-
+from armkvm.model.behaviour import BEHAVIOURS, behaviour
+from armkvm.model.device_behaviours import (
+    DIST_ID_BEFORE_INIT,
+    GIC_FIELD_AT_CREATION,
+    GIC_FIELD_AT_FIRST_RUN,
+    IIDR_REVISION_IGNORED,
+    MAINTENANCE_IRQ,
+    TIMER_IRQS_OF_VM,
+    VM_ATTRIBUTES,
+)
 
 _DIFFERENTIAL = "tests/differential/test_captures.py"
 
-PHYSICAL_TARGET = _behaviour(
+PHYSICAL_TARGET = behaviour(
     "physical-target",
     "KVM_ARM_PREFERRED_TARGET names the physical CPU, and KVM_ARM_VCPU_INIT accepts only that.",
     source="arch/arm64/kvm/guest.c, arm.c",
@@ -54,7 +41,7 @@ PHYSICAL_TARGET = _behaviour(
     detect="KVM_ARM_VCPU_INIT with target 5 on a Cortex-A57 is EINVAL",
     test=f"{_DIFFERENTIAL} (6.1/cortex-a57: init_target_*)",
 )
-VM_WIDE_FEATURES = _behaviour(
+VM_WIDE_FEATURES = behaviour(
     "vm-wide-features",
     "All vCPUs of a VM have the same features, POWER_OFF not being one; before, each vCPU had its own, "
     "taken bit by bit, and what a refused first KVM_ARM_VCPU_INIT had taken before its fault stayed.",
@@ -63,7 +50,7 @@ VM_WIDE_FEATURES = _behaviour(
     detect="a second vCPU with other features than the first is EINVAL",
     test=f"{_DIFFERENTIAL} (two_vcpus_mixed_sve, reinit_base)",
 )
-WRITABLE_ID_REGISTERS = _behaviour(
+WRITABLE_ID_REGISTERS = behaviour(
     "writable-id-registers",
     "The VM keeps its own feature ID registers, whose fields may be lowered until it first runs, and "
     "KVM_ARM_GET_REG_WRITABLE_MASKS tells which.",
@@ -72,7 +59,7 @@ WRITABLE_ID_REGISTERS = _behaviour(
     detect="KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES is 1",
     test=f"{_DIFFERENTIAL} (idreg_*)",
 )
-WRITABLE_IMP_ID = _behaviour(
+WRITABLE_IMP_ID = behaviour(
     "writable-imp-id",
     "With KVM_CAP_ARM_WRITABLE_IMP_ID_REGS, MIDR_EL1, REVIDR_EL1 and AIDR_EL1 belong to the VM.",
     source="arch/arm64/kvm/sys_regs.c",
@@ -80,7 +67,7 @@ WRITABLE_IMP_ID = _behaviour(
     detect="KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is 1",
     test=f"{_DIFFERENTIAL} (imp_id_regs, midr_no_cap)",
 )
-HOST_CACHE_GEOMETRY = _behaviour(
+HOST_CACHE_GEOMETRY = behaviour(
     "host-cache-geometry",
     "CLIDR_EL1, CTR_EL0 and the CCSIDR_EL1 ids show the host's caches, as many as it has, unchangeable.",
     source="arch/arm64/kvm/sys_regs.c",
@@ -88,7 +75,7 @@ HOST_CACHE_GEOMETRY = _behaviour(
     detect="KVM_GET_REG_LIST has fewer than 14 demultiplexed ids",
     test=f"{_DIFFERENTIAL} (6.1 register lists)",
 )
-PHYSICAL_TIMER_IDS = _behaviour(
+PHYSICAL_TIMER_IDS = behaviour(
     "physical-timer-ids",
     "The physical timer has ids (KVM_REG_ARM_PTIMER_*), and KVM_ARM_SET_COUNTER_OFFSET exists.",
     source="arch/arm64/kvm/guest.c, arch_timer.c",
@@ -96,7 +83,7 @@ PHYSICAL_TIMER_IDS = _behaviour(
     detect="KVM_CAP_COUNTER_OFFSET is 1",
     test=f"{_DIFFERENTIAL} (register lists)",
 )
-SYSREG_TABLE_IS_WHOLE = _behaviour(
+SYSREG_TABLE_IS_WHOLE = behaviour(
     "sysreg-table-is-whole",
     "Timers and implementation ID registers stand among the system registers in KVM_GET_REG_LIST, each "
     "where the register it accesses belongs; before, they came ahead of them.",
@@ -105,7 +92,7 @@ SYSREG_TABLE_IS_WHOLE = _behaviour(
     detect="order of KVM_GET_REG_LIST",
     test=f"{_DIFFERENTIAL} (register lists)",
 )
-TIMER_ISTATUS_COMPUTED = _behaviour(
+TIMER_ISTATUS_COMPUTED = behaviour(
     "timer-istatus-computed",
     "Reading a timer's control register computes ISTATUS; later kernels return what is stored.",
     source="arch/arm64/kvm/arch_timer.c",
@@ -113,7 +100,7 @@ TIMER_ISTATUS_COMPUTED = _behaviour(
     detect="KVM_REG_ARM_TIMER_CTL of a fresh vCPU reads 4",
     test=f"{_DIFFERENTIAL} (initial values)",
 )
-UNGATED_TCR2_PIR = _behaviour(
+UNGATED_TCR2_PIR = behaviour(
     "ungated-tcr2-pir",
     "TCR2_EL1, PIRE0_EL1 and PIR_EL1 exist on every vCPU, whatever ID_AA64MMFR3_EL1 says.",
     source="arch/arm64/kvm/sys_regs.c",
@@ -121,7 +108,7 @@ UNGATED_TCR2_PIR = _behaviour(
     detect="TCR2_EL1 in KVM_GET_REG_LIST while ID_AA64MMFR3_EL1.TCRX is 0",
     test=f"{_DIFFERENTIAL} (6.12 register lists)",
 )
-VENDOR_HYP_BMAP_2 = _behaviour(
+VENDOR_HYP_BMAP_2 = behaviour(
     "vendor-hyp-bmap-2",
     "KVM_REG_ARM_VENDOR_HYP_BMAP_2 exists, and is 0 after KVM_ARM_VCPU_INIT.",
     source="arch/arm64/kvm/hypercalls.c",
@@ -129,7 +116,7 @@ VENDOR_HYP_BMAP_2 = _behaviour(
     detect="the id is listed",
     test=f"{_DIFFERENTIAL} (fw_regs)",
 )
-PSCI_1_3 = _behaviour(
+PSCI_1_3 = behaviour(
     "psci-1.3",
     "PSCI 1.2 and 1.3 are implemented, and 1.3 is the default; before, 1.1 was the newest.",
     source="arch/arm64/kvm/hypercalls.c, include/kvm/arm_psci.h",
@@ -137,7 +124,7 @@ PSCI_1_3 = _behaviour(
     detect="KVM_REG_ARM_PSCI_VERSION reads 0x10003",
     test=f"{_DIFFERENTIAL} (fw_regs)",
 )
-PMMIR = _behaviour(
+PMMIR = behaviour(
     "pmmir",
     "A vCPU with a PMU has PMMIR_EL1.",
     source="arch/arm64/kvm/sys_regs.c",
@@ -145,7 +132,7 @@ PMMIR = _behaviour(
     detect="PMMIR_EL1 is listed on a PMU vCPU",
     test=f"{_DIFFERENTIAL} (register lists)",
 )
-EVENTS_BEFORE_INIT = _behaviour(
+EVENTS_BEFORE_INIT = behaviour(
     "events-before-init",
     "KVM_GET_VCPU_EVENTS answers before KVM_ARM_VCPU_INIT.",
     source="arch/arm64/kvm/arm.c",
@@ -153,7 +140,7 @@ EVENTS_BEFORE_INIT = _behaviour(
     detect="the call on a fresh vCPU succeeds",
     test=f"{_DIFFERENTIAL} (6.12: before_init)",
 )
-EAGER_SPLIT = _behaviour(
+EAGER_SPLIT = behaviour(
     "eager-split",
     "KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE can be enabled, with a supported block size or 0.",
     source="arch/arm64/kvm/arm.c",
@@ -161,7 +148,7 @@ EAGER_SPLIT = _behaviour(
     detect="KVM_CHECK_EXTENSION of it is not 0 or KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES is not 0",
     test=f"{_DIFFERENTIAL} (enable_cap_vm_228)",
 )
-PMU_BY_ID_REGISTERS = _behaviour(
+PMU_BY_ID_REGISTERS = behaviour(
     "pmu-by-id-registers",
     "What a PMU register can hold follows the VM's ID registers and counter count; before, it was the "
     "host's PMCR_EL0 and fixed masks, and writes were stored as they came.",
@@ -170,7 +157,7 @@ PMU_BY_ID_REGISTERS = _behaviour(
     detect="PMCR_EL0 of a fresh vCPU has no implementer code",
     test=f"{_DIFFERENTIAL} (initial values)",
 )
-PMU_SETS_AND_CLEARS = _behaviour(
+PMU_SETS_AND_CLEARS = behaviour(
     "pmu-sets-and-clears",
     "Userspace writes to the PMU's SET and CLR registers set and clear bits, as a guest's would; later "
     "kernels assign the whole value through either.",
@@ -179,7 +166,7 @@ PMU_SETS_AND_CLEARS = _behaviour(
     detect="writing PMCNTENSET_EL0, then the same to PMCNTENCLR_EL0, leaves 0",
     test=f"{_DIFFERENTIAL} (6.12: replay)",
 )
-KEEPS_EL0_EL1 = _behaviour(
+KEEPS_EL0_EL1 = behaviour(
     "keeps-el0-el1",
     "ID_AA64PFR0_EL1.EL0 and EL1 (and EL2 with HAS_EL2) cannot be set to 0.",
     source="arch/arm64/kvm/sys_regs.c (set_id_aa64pfr0_el1)",
@@ -187,7 +174,7 @@ KEEPS_EL0_EL1 = _behaviour(
     detect="writing ID_AA64PFR0_EL1 with EL0 = 0 is EINVAL",
     test=f"{_DIFFERENTIAL} (idreg_clear_all)",
 )
-HIDES_NV = _behaviour(
+HIDES_NV = behaviour(
     "hides-nv",
     "ID_AA64MMFR2_EL1.NV is not shown; writing the CPU's own value is accepted and drops it.",
     source="arch/arm64/kvm/sys_regs.c (set_id_aa64mmfr2_el1)",
@@ -195,7 +182,7 @@ HIDES_NV = _behaviour(
     detect="ID_AA64MMFR2_EL1.NV reads 0 on a CPU with FEAT_NV2",
     test="tests/differential/test_pairs.py",
 )
-SCTLR_EL2_RES1 = _behaviour(
+SCTLR_EL2_RES1 = behaviour(
     "sctlr-el2-res1",
     "SCTLR_EL2 resets to its RES1 bits; later kernels reset it to 0.",
     source="arch/arm64/kvm/sys_regs.c",
@@ -203,7 +190,7 @@ SCTLR_EL2_RES1 = _behaviour(
     detect="SCTLR_EL2 of a fresh EL2 vCPU reads 0x30c50830",
     test=f"{_DIFFERENTIAL} (6.18/max-nested: initial values)",
 )
-FOUR_TIMERS = _behaviour(
+FOUR_TIMERS = behaviour(
     "four-timers",
     "The vCPU attribute group for timers has the two EL2 timers as well.",
     source="arch/arm64/kvm/arch_timer.c",
@@ -211,7 +198,7 @@ FOUR_TIMERS = _behaviour(
     detect="KVM_HAS_DEVICE_ATTR(1, 2) on a vCPU succeeds",
     test=f"{_DIFFERENTIAL} (vcpu_attrs)",
 )
-PMU_NR_COUNTERS = _behaviour(
+PMU_NR_COUNTERS = behaviour(
     "pmu-nr-counters",
     "The number of PMU event counters is an attribute (KVM_ARM_VCPU_PMU_V3_SET_NR_COUNTERS).",
     source="arch/arm64/kvm/pmu-emul.c",
@@ -224,7 +211,7 @@ PMU_NR_COUNTERS = _behaviour(
 
 _SME = "tests/differential/test_sme.py"
 
-SME_GUESTS = _behaviour(
+SME_GUESTS = behaviour(
     "sme-guests",
     "Guests can have SME: feature, capability, SME_VLS, streaming mode, ZA and ZT0.",
     source="SME series, all revisions",
@@ -232,7 +219,7 @@ SME_GUESTS = _behaviour(
     detect="KVM_CAP_ARM_SME is not 0",
     test=f"{_SME}",
 )
-SME_VLS_ALIAS = _behaviour(
+SME_VLS_ALIAS = behaviour(
     "sme-vls-alias",
     "KVM_REG_ARM64_SME_VLS answers at ...ffff, where the posted code had it, as well as at ...fffe, where "
     "the documentation has it.",
@@ -241,7 +228,7 @@ SME_VLS_ALIAS = _behaviour(
     detect="KVM_GET_ONE_REG of 0x606000000017ffff succeeds",
     test="tests/unit/test_sme_revisions.py",
 )
-FFR_NEEDS_FA64 = _behaviour(
+FFR_NEEDS_FA64 = behaviour(
     "ffr-needs-fa64",
     "In streaming mode FFR exists only if the guest's ID_AA64SMFR0_EL1.FA64 is set.",
     source="SME series v10, patch 20",
@@ -249,7 +236,7 @@ FFR_NEEDS_FA64 = _behaviour(
     detect="FFR with SVCR.SM=1 and FA64=0 is ENOENT",
     test=f"{_SME}",
 )
-LISTS_SME_STATE = _behaviour(
+LISTS_SME_STATE = behaviour(
     "lists-sme-state",
     "KVM_GET_REG_LIST names SME_VLS, and ZA, ZT0, Z, P and FFR as they exist in the current mode; the first "
     "revisions named nothing of SME and Z, P and FFR by SVE alone.",
@@ -258,7 +245,7 @@ LISTS_SME_STATE = _behaviour(
     detect="SME_VLS is listed",
     test=f"{_SME}",
 )
-ZA_OFF_IS_EINVAL = _behaviour(
+ZA_OFF_IS_EINVAL = behaviour(
     "za-off-is-einval",
     "ZA and ZT0 with PSTATE.ZA clear are EINVAL, found after the check for finalization; from v10 they are "
     "EBUSY, found before it.",
@@ -267,7 +254,7 @@ ZA_OFF_IS_EINVAL = _behaviour(
     detect="KVM_GET_ONE_REG of ZA row 0 with SVCR=0",
     test="tests/unit/test_sme_revisions.py",
 )
-SVCR_PLAIN = _behaviour(
+SVCR_PLAIN = behaviour(
     "svcr-plain",
     "A write of SVCR stores any value and clears nothing; Z, P and FFR are what the same buffer holds when "
     "cut to the other length.",
@@ -276,7 +263,7 @@ SVCR_PLAIN = _behaviour(
     detect="SVCR = 0xff is accepted",
     test="tests/unit/test_sme_revisions.py",
 )
-SMPRI_STORED = _behaviour(
+SMPRI_STORED = behaviour(
     "smpri-stored",
     "SMPRI_EL1 is a register to userspace, stored as written; from v7 it has no id that works.",
     source="SME series v4, patch 18",
@@ -284,7 +271,7 @@ SMPRI_STORED = _behaviour(
     detect="SMPRI_EL1 is listed",
     test="tests/unit/test_sme_revisions.py",
 )
-SMIDR_PER_VCPU = _behaviour(
+SMIDR_PER_VCPU = behaviour(
     "smidr-per-vcpu",
     "SMIDR_EL1 belongs to each vCPU, shows Implementer and Revision only and takes any value; from v7 it is "
     "the VM's, like MIDR_EL1.",
@@ -293,7 +280,7 @@ SMIDR_PER_VCPU = _behaviour(
     detect="two vCPUs can hold different values",
     test="tests/unit/test_sme_revisions.py",
 )
-ZFR0_WITH_SME = _behaviour(
+ZFR0_WITH_SME = behaviour(
     "zfr0-with-sme",
     "ID_AA64ZFR0_EL1 shows the host's value on vCPUs with SME but not SVE.",
     source="SME series v11, patch 17",
@@ -301,7 +288,7 @@ ZFR0_WITH_SME = _behaviour(
     detect="ID_AA64ZFR0_EL1 of an SME-only vCPU is not 0",
     test=f"{_SME}",
 )
-EL2_LENGTHS_MASKED = _behaviour(
+EL2_LENGTHS_MASKED = behaviour(
     "el2-lengths-masked",
     "Once a VM with EL2 has run, ZCR_EL2 and SMCR_EL2 read without their reserved bits; LEN stays.",
     source="SME series v12, patch 15; arch/arm64/kvm/nested.c",
@@ -309,7 +296,7 @@ EL2_LENGTHS_MASKED = _behaviour(
     detect="ZCR_EL2 written with all ones reads 0xf after KVM_RUN",
     test=f"{_SME}",
 )
-SME_NEEDS_A_LENGTH = _behaviour(
+SME_NEEDS_A_LENGTH = behaviour(
     "sme-needs-a-length",
     "SME is offered only if the CPUs agree on at least one streaming vector length.",
     source="SME series v10, patch 26",
@@ -341,6 +328,20 @@ class KernelProfile:
     def bit_of(self, feature: VcpuFeature) -> int | None:
         """The feature's number in this kernel's header, or None if the header lacks it."""
         return self.feature_bits.get(feature)
+
+    def with_behaviour(self, name: str) -> KernelProfile:
+        """This kernel as it would be with one more behaviour, called ``KERNEL+BEHAVIOUR``.
+
+        ValueError if no behaviour is called that, or it changes something this kernel lacks.
+        """
+        added = BEHAVIOURS.get(name)
+        if added is None:
+            raise ValueError(f"no behaviour is called {name!r}; known are {', '.join(sorted(BEHAVIOURS))}")
+        if added.needs and added.needs not in self:
+            raise ValueError(f"{name} builds on {added.needs}, which kernel {self.name} does not have")
+        if name in self:
+            return self
+        return replace(self, name=f"{self.name}+{name}", behaviours=self.behaviours | {name})
 
 
 def _profile(
@@ -380,6 +381,8 @@ _6_12 = _profile(
         PMU_BY_ID_REGISTERS,
         PMU_SETS_AND_CLEARS,
         FOUR_TIMERS,
+        TIMER_IRQS_OF_VM,
+        VM_ATTRIBUTES,
     ),
     bits=BITS_6_1,
     count=7,
@@ -397,12 +400,19 @@ _6_18 = _profile(
         HIDES_NV,
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
+        *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_6_16,
     count=9,
 )
-_7_0 = _profile("7.0", base=_6_18.behaviours, drop=(SCTLR_EL2_RES1,), bits=BITS_6_16, count=9)
-_7_2 = _profile("7.2", base=_7_0.behaviours, bits=BITS_6_16, count=9)
+_7_0 = _profile(
+    "7.0",
+    base=_6_18.behaviours,
+    drop=(SCTLR_EL2_RES1, IIDR_REVISION_IGNORED),
+    bits=BITS_6_16,
+    count=9,
+)
+_7_2 = _profile("7.2", base=_7_0.behaviours, add=(GIC_FIELD_AT_FIRST_RUN,), bits=BITS_6_16, count=9)
 _7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
 
 _SME_V12 = _profile(
@@ -422,7 +432,7 @@ _SME_V4 = _profile(
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT),
     add=(
         *(PSCI_1_3, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL, SVCR_PLAIN),
-        *(SMPRI_STORED, SMIDR_PER_VCPU),
+        *(SMPRI_STORED, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_SME_V4,
     count=9,
@@ -432,3 +442,18 @@ _SME_V4 = _profile(
 PROFILES: dict[str, KernelProfile] = {
     p.name: p for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3, _SME_V4, _SME_V12)
 }
+
+
+def profile_named(text: str) -> KernelProfile:
+    """The profile ``KERNEL[+BEHAVIOUR]...``; its `release` is KERNEL. ValueError if there is none.
+
+    >>> profile_named("7.3+non-id-masks").release
+    '7.3'
+    """
+    kernel, *added = text.split("+")
+    if kernel not in PROFILES:
+        raise ValueError(f"no kernel profile is called {kernel!r}; known are {', '.join(PROFILES)}")
+    profile = PROFILES[kernel]
+    for name in added:
+        profile = profile.with_behaviour(name)
+    return profile

@@ -21,6 +21,7 @@ def reset(vcpu: Vcpu) -> None:
     first = not vcpu.sysregs
     keep = set() if first or VM_WIDE_FEATURES not in vcpu.vm.profile else _IDENTITY
     core_regs.reset(vcpu)
+    vcpu.ich.clear()
     vectors.reset(vcpu)
     matrix.reset(vcpu)
     for row in RESET_ORDER:

@@ -25,12 +25,15 @@ from armkvm.errors import Rule
 RULES: dict[str, Rule] = {}
 
 
-def _rule(name: str, errno: int, sentence: str, remedy: str) -> Rule:
+def define(name: str, errno: int, sentence: str, remedy: str) -> Rule:
+    """Add a row."""
     if name in RULES:
         raise ValueError(f"two rules are called {name}")
     RULES[name] = Rule(name, errno, sentence, remedy)
     return RULES[name]
 
+
+_rule = define
 
 # -- life cycle ------------------------------------------------------------------------------
 NOT_INITIALISED = _rule(

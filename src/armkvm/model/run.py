@@ -9,18 +9,23 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import PlaceError
-from armkvm.model import rules
+from armkvm.model import pmu_setup, rules, timer_irqs
 from armkvm.model.lifecycle import RUN
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs import settle
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vgic import cpuif, device as gicv3, lines
 from armkvm.state import Exit
+
+MAINTENANCE_PPI = 25
+"""A GICv3's maintenance interrupt, for guests with EL2, unless userspace says otherwise."""
 
 
 def first_run(vcpu: Vcpu) -> Refused | None:
     """What the first KVM_RUN of a vCPU does before looking at immediate_exit.
 
-    ID registers settle before the PMU is found unready, so a refusal here is not without effect.
+    What was done before a refusal stays: addresses are mapped (or the VM is dead), ID registers
+    have settled, interrupts are wired.
     """
     # phase
     rule = vcpu.refuses.get(RUN)
@@ -29,12 +34,26 @@ def first_run(vcpu: Vcpu) -> Refused | None:
     if vcpu.has_run:
         return None
     # effect
+    refused = gicv3.map_resources(vcpu.vm)
+    if refused is not None:
+        return refused
     settle.id_registers(vcpu.vm)
-    if F.PMU_V3 in vcpu.features:
-        return Refused(rules.PMU_NOT_READY)
+    refused = _wire_maintenance(vcpu) or timer_irqs.enable(vcpu) or pmu_setup.enable(vcpu)
+    if refused is not None:
+        return refused
     vcpu.has_run = True
     vcpu.vm.has_run = True
     return None
+
+
+def _wire_maintenance(vcpu: Vcpu) -> Refused | None:
+    """A vCPU with EL2 needs the interrupt that tells its hypervisor about list registers."""
+    if F.HAS_EL2 not in vcpu.features:
+        return None
+    gic = vcpu.vm.gic
+    if gic is not None and not gic.maintenance_irq:
+        gic.maintenance_irq = MAINTENANCE_PPI
+    return lines.wire(vcpu, gic.maintenance_irq if gic else MAINTENANCE_PPI, "the GIC's maintenance")
 
 
 # Registers that no CPU known here implements: they hold nothing once the CPU held them.
@@ -46,6 +65,8 @@ def _load(vcpu: Vcpu) -> None:
     if vcpu.vm.platform.has_vhe:
         for reg in _UNIMPLEMENTED:
             vcpu.sysregs[reg] = 0
+    if vcpu.vm.gic is not None:
+        cpuif.pass_through_hardware(vcpu)
 
 
 def run(vcpu: Vcpu, immediate_exit: bool) -> Exit | Refused:

@@ -11,7 +11,7 @@ from armkvm.abi.structs import MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.model import rules
 from armkvm.model.host import GENERIC_V8
-from armkvm.model.lifecycle import FINALIZE
+from armkvm.model.lifecycle import FINALIZE, INIT
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import PHYSICAL_TARGET, VM_WIDE_FEATURES, KernelProfile
 from armkvm.model.reset import reset
@@ -24,6 +24,10 @@ _VECTORS = frozenset((F.SVE, F.SME))
 def init(vcpu: Vcpu, bits: Iterable[int], target: int) -> Refused | None:
     """KVM_ARM_VCPU_INIT with feature bits as the kernel's header numbers them."""
     vm, profile = vcpu.vm, vcpu.vm.profile
+    # phase
+    rule = vcpu.refuses.get(INIT)
+    if rule is not None:
+        return Refused(rule)
     # identity of the CPU
     accepted = {vm.platform.physical_target}
     if PHYSICAL_TARGET not in profile:

@@ -9,7 +9,7 @@ from armkvm.abi.structs import VCPU_EVENTS, MpState
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
 from armkvm.model import rules
-from armkvm.model.lifecycle import GET_VCPU_EVENTS, SET_VCPU_EVENTS
+from armkvm.model.lifecycle import GET_MP_STATE, GET_VCPU_EVENTS, SET_MP_STATE, SET_VCPU_EVENTS
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import EVENTS_BEFORE_INIT
 from armkvm.model.vcpu import Vcpu
@@ -18,8 +18,17 @@ _RAS = field("ID_AA64PFR0_EL1", "RAS")
 _ISS = (1 << 25) - 1
 
 
+def get_mp_state(vcpu: Vcpu) -> int | Refused:
+    """KVM_GET_MP_STATE, in any phase."""
+    rule = vcpu.refuses.get(GET_MP_STATE)
+    return vcpu.mp_state if rule is None else Refused(rule)
+
+
 def set_mp_state(vcpu: Vcpu, state: int) -> Refused | None:
     """KVM_SET_MP_STATE, in any phase."""
+    rule = vcpu.refuses.get(SET_MP_STATE)
+    if rule is not None:
+        return Refused(rule)
     if state not in (MpState.RUNNABLE, MpState.STOPPED, MpState.SUSPENDED):
         return Refused(rules.BAD_MP_STATE, f"asked for {state}")
     vcpu.mp_state = state
@@ -34,7 +43,9 @@ def _host_has_ras(vcpu: Vcpu) -> bool:
 def get_events(vcpu: Vcpu) -> bytes | Refused:
     """KVM_GET_VCPU_EVENTS: has_esr always says what the host can do."""
     rule = vcpu.refuses.get(GET_VCPU_EVENTS)
-    if rule is not None and EVENTS_BEFORE_INIT not in vcpu.vm.profile:
+    if rule is rules.NOT_INITIALISED and EVENTS_BEFORE_INIT in vcpu.vm.profile:
+        rule = None
+    if rule is not None:
         return Refused(rule)
     pending, esr = vcpu.serror
     return VCPU_EVENTS.pack(pending, _host_has_ras(vcpu), 0, esr if pending else 0, *[0] * 12)

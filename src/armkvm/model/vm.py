@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.model import firmware
+from armkvm.errors import ModelBug
+from armkvm.model import firmware, rules
 from armkvm.model.host import Platform
+from armkvm.model.memory import Memory
+from armkvm.model.outcome import Refused
 from armkvm.model.profile import VM_WIDE_FEATURES, KernelProfile
-from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu import TIMER_PPIS, Vcpu
+
+if TYPE_CHECKING:
+    from armkvm.model.vgic.record import Vgic
 
 DEFAULT_IPA_BITS = 40
+_DEFAULT_SLOTS = 32767
 
 
 class Vm:
@@ -41,6 +52,28 @@ class Vm:
         self.offsets: dict[str, int] = {}
         self.offset_is_fixed = False
         self.pmu_counters = platform.pmu_counters
+        self.pmu_chosen = False
+        self.pmu_filtered = False
+        self.memory = Memory(platform.facts.caps.get(Cap.NR_MEMSLOTS, _DEFAULT_SLOTS), self.ipa_bits)
+        self.gic: Vgic | None = None
+        self.has_its = False
+        self.has_vfio = False
+        self.timer_irqs = list(TIMER_PPIS)
+        self.timer_irqs_fixed = False
+        self.smccc_filter: list[tuple[int, int, int]] = []
+
+    @property
+    def in_kernel_gic(self) -> Vgic:
+        """The interrupt controller where there is one."""
+        if self.gic is None:
+            raise ModelBug("the VM has no interrupt controller")
+        return self.gic
+
+    def die(self) -> None:
+        """End the VM: from now on every call on it, its vCPUs and its devices is refused."""
+        self.dead = True
+        for vcpu in self.vcpus.values():
+            vcpu.die()
 
     @property
     def has_mte(self) -> bool:
@@ -58,6 +91,8 @@ class Vm:
             self.features = vcpu.features
             self.id_limits = limits
             self.id_regs = dict(limits)
+            if F.PMU_V3_STRICT in vcpu.features and not self.pmu_chosen:
+                self.pmu_counters = 0  # no PMU until userspace chooses one
         vcpu.id_limits, vcpu.id_regs = self.id_limits, self.id_regs
 
     def write_id(self, reg: int, value: int) -> None:
@@ -70,3 +105,17 @@ class Vm:
     @property
     def profile(self) -> KernelProfile:
         return self.platform.profile
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def living(call: Callable[Concatenate[Vm, _P], _R]) -> Callable[Concatenate[Vm, _P], _R | Refused]:
+    """A call on a VM descriptor, which a dead VM refuses before anything else is looked at."""
+
+    @wraps(call)
+    def checked(vm: Vm, /, *args: _P.args, **kwargs: _P.kwargs) -> _R | Refused:
+        return Refused(rules.VM_DEAD) if vm.dead else call(vm, *args, **kwargs)
+
+    return checked

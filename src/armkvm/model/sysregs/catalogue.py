@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
@@ -27,16 +29,19 @@ _AHEAD_INVARIANT_6_1 = [
 ]
 
 
-def _ahead(profile: KernelProfile) -> list[int]:
+def _ahead(profile: KernelProfile) -> tuple[int, ...]:
     if SYSREG_TABLE_IS_WHOLE in profile:
-        return []
+        return ()
     invariant = _AHEAD_INVARIANT_6_1 if HOST_CACHE_GEOMETRY in profile else _AHEAD_INVARIANT
-    return _AHEAD_TIMERS + invariant
+    return (*_AHEAD_TIMERS, *invariant)
+
+
+@cache
+def _list_order(ahead: tuple[int, ...]) -> tuple[Row, ...]:
+    first = set(ahead)
+    return (*(BY_ID[reg] for reg in ahead), *(row for row in _ASCENDING if row.id not in first))
 
 
 def listed(vcpu: Vcpu) -> list[int]:
     """The system registers a vCPU has now, in KVM_GET_REG_LIST's order."""
-    ahead = _ahead(vcpu.vm.profile)
-    first = set(ahead)
-    ids = [*ahead, *(row.id for row in _ASCENDING if row.id not in first)]
-    return [reg for reg in ids if BY_ID[reg].visible(vcpu)]
+    return [row.id for row in _list_order(_ahead(vcpu.vm.profile)) if row.visible(vcpu)]

@@ -35,6 +35,7 @@ class Guest:
     has_el2: bool
 
 
+@lru_cache(maxsize=64)
 def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
     """A vCPU with these features on that host."""
     return Guest(platform.profile, platform.hardware_nv, platform.has_aarch32_el0, F.HAS_EL2 in features)

@@ -1,0 +1,123 @@
+"""Dividing a fleet into pools whose hosts share a baseline, and what each division costs.
+
+Equal hosts are reasoned about once: a `Kind` is a set of hosts that accept the same, with one of
+them to speak for all. Two kinds are at odds if some field has no value that both take; a pool is a
+set of kinds with a baseline, and the partition is a colouring of the graph of kinds at odds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.migration.baseline import Accepts, Baseline, Obstacle, baseline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Hosts that are alike: `speaker` stands for all of `hosts`."""
+
+    speaker: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Hosts among which a VM of the pool's baseline can move freely."""
+
+    kinds: tuple[Kind, ...]
+    baseline: Baseline
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(sorted(host for kind in self.kinds for host in kind.hosts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A fleet in pools, the largest first, and what keeps each two of them apart."""
+
+    pools: tuple[Pool, ...]
+    apart: Mapping[tuple[int, int], tuple[Obstacle, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """What letting a host into a pool would mean."""
+
+    host: str
+    before: Baseline
+    after: Baseline
+
+    @property
+    def possible(self) -> bool:
+        """Whether the pool would still have a baseline."""
+        return self.after.guest is not None
+
+    @property
+    def free(self) -> bool:
+        """Whether the pool's running VMs, made to its baseline, could use the host as they are."""
+        return self.after.guest == self.before.guest
+
+
+def kinds(fingerprints: Mapping[str, str]) -> tuple[Kind, ...]:
+    """Hosts grouped by fingerprint, in the order of their first labels."""
+    groups: dict[str, list[str]] = {}
+    for host in sorted(fingerprints):
+        groups.setdefault(fingerprints[host], []).append(host)
+    return tuple(Kind(speaker=hosts[0], hosts=tuple(hosts)) for hosts in groups.values())
+
+
+def partition(fleet: Sequence[Kind], offers: Mapping[str, frozenset[F]], accepts: Accepts) -> Partition:
+    """The fleet in as few pools as can be found, larger kinds placed first."""
+    ordered = sorted(fleet, key=lambda kind: (-len(kind.hosts), kind.speaker))
+    members: list[list[Kind]] = []
+    settled: list[Baseline] = []
+    for kind in ordered:
+        place = _cheapest(kind, members, settled, offers, accepts)
+        if place is None:
+            members.append([kind])
+            settled.append(_baseline([kind], offers, accepts))
+        else:
+            index, found = place
+            members[index].append(kind)
+            settled[index] = found
+    pools = [Pool(kinds=tuple(group), baseline=found) for group, found in zip(members, settled, strict=True)]
+    pools.sort(key=lambda pool: (-len(pool.hosts), pool.hosts))
+    apart = {
+        (one, two): _baseline([*pools[one].kinds, *pools[two].kinds], offers, accepts).obstacles
+        for one in range(len(pools))
+        for two in range(one + 1, len(pools))
+    }
+    return Partition(pools=tuple(pools), apart=apart)
+
+
+def _cheapest(
+    kind: Kind,
+    members: Sequence[Sequence[Kind]],
+    settled: Sequence[Baseline],
+    offers: Mapping[str, frozenset[F]],
+    accepts: Accepts,
+) -> tuple[int, Baseline] | None:
+    """The pool that loses least by taking a kind in, with its new baseline."""
+    options = []
+    for index, group in enumerate(members):
+        found = _baseline([*group, kind], offers, accepts)
+        if found.guest is not None:
+            cost = len(found.losses) - len(settled[index].losses)
+            options.append((cost, index, found))
+    if not options:
+        return None
+    _, index, found = min(options, key=lambda option: option[:2])
+    return index, found
+
+
+def _baseline(group: Iterable[Kind], offers: Mapping[str, frozenset[F]], accepts: Accepts) -> Baseline:
+    return baseline({kind.speaker: offers[kind.speaker] for kind in group}, accepts)
+
+
+def admit(pool: Pool, newcomer: Kind, offers: Mapping[str, frozenset[F]], accepts: Accepts) -> Admission:
+    """What admitting a kind of host to a pool does to the pool's baseline."""
+    after = _baseline([*pool.kinds, newcomer], offers, accepts)
+    return Admission(host=newcomer.speaker, before=pool.baseline, after=after)

@@ -1,0 +1,1 @@
+"""The in-kernel interrupt controller, GICv3, as its device attributes show it."""
