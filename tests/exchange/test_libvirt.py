@@ -85,8 +85,8 @@ def test_what_libvirt_has_no_words_for_is_said() -> None:
     )
     assert write_domain(V1_LIKE, [V1_HOST], newer=tuple(Newer)).lost == (
         "KVM_REG_ARM_STD_BMAP 0x1: QEMU leaves it as the host has it",
-        "PSCI version: the host's newest, without kvm-psci-version",
-        "ID register fields: as each host has them, without SYSREG_ID_AA64ISAR0_EL1_SHA3",
+        "PSCI version: each host gives its newest; kvm-psci-version would set it",
+        "ID register fields: each host gives its own; SYSREG_ID_AA64ISAR0_EL1_SHA3 would set it",
     )
 
 

@@ -52,8 +52,8 @@ def test_a_line_with_sve_names_every_length() -> None:
     assert written.text == f"-cpu host,sve=on,sve128=on,sve256=on,{ALL_OFF_FROM_384},pauth=on,pmu=on"
     assert written.lost == (
         "KVM_REG_ARM_STD_BMAP 0x1: QEMU leaves it as the host has it",
-        "PSCI version: the host's newest, without kvm-psci-version",
-        "ID register fields: as each host has them, without SYSREG_ID_AA64ISAR0_EL1_SHA3",
+        "PSCI version: each host gives its newest; kvm-psci-version would set it",
+        "ID register fields: each host gives its own; SYSREG_ID_AA64ISAR0_EL1_SHA3 would set it",
     )
 
 

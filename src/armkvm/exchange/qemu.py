@@ -99,14 +99,14 @@ def properties(
     lost = [*_lost_features(guest), *_lost_registers(guest, hosts)]
     needs: list[str] = []
     for which, told, otherwise in (
-        (Newer.PSCI_VERSION, _psci_version(guest), "PSCI version: the host's newest"),
-        (Newer.ID_FIELDS, _id_fields(guest, hosts), "ID register fields: as each host has them"),
+        (Newer.PSCI_VERSION, _psci_version(guest), "PSCI version: each host gives its newest"),
+        (Newer.ID_FIELDS, _id_fields(guest, hosts), "ID register fields: each host gives its own"),
     ):
         if which in newer and told:
             cpu += told
             needs.append(_NEEDS[which])
         elif told:
-            lost.append(f"{otherwise}, without {_some([name for name, _ in told])}")
+            lost.append(f"{otherwise}; {_some([name for name, _ in told])} would set it")
     machine = (("virtualization", "on"),) if F.HAS_EL2 in has else ()
     return Properties(cpu=tuple(cpu), machine=machine, lost=tuple(lost), needs=tuple(needs))
 
