@@ -11,7 +11,8 @@
 
 Lines with ``! `` were on stderr and come after stdout; ``[N]`` is the exit code where it is not 0.
 Commands of one file run in one folder, one after the other. ``python -m tests.cli.transcript FILE...``
-writes the answers anew, for a person to read before they are committed.
+writes the answers anew, for a person to read before they are committed; in a Markdown file those of
+the blocks that begin with a prompt.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -79,7 +81,14 @@ def main() -> None:
     for name in sys.argv[1:]:
         path = Path(name).resolve()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            path.write_text(repeat(path.read_text()))
+            text = path.read_text()
+            if path.suffix == ".md":
+                path.write_text(_SHOWN.sub(lambda shown: f"```\n{repeat(shown[1])}```", text))
+            else:
+                path.write_text(repeat(text))
+
+
+_SHOWN = re.compile(r"^```\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 if __name__ == "__main__":

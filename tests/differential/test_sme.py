@@ -7,6 +7,7 @@ every answer of the model is held against the recorded one.
 from __future__ import annotations
 
 import json
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,7 @@ from tests.differential import sme_experiments as experiments
 from tests.differential.sme_lab import MOVES_BY_ITSELF, Lab
 from tests.recordings import recordings
 
+from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.model import ModelSystem
 from armkvm.hosts.recording import ANSWERS, facts
 from armkvm.model.profile import PROFILES
@@ -154,6 +156,23 @@ def test_writable_masks(recorded: Recorded) -> None:
     masks = experiments.writable_masks(lab)
     assert masks == recorded.answer("writable_masks")
     assert experiments.writable_masks(lab, lab.with_all_vectors()) == masks
+
+
+_SME_CLASS = re.compile(r"0x60[0-9a-f]{6}0017[0-9a-f]{4}")
+
+
+@pytest.mark.parametrize("path", [*recordings("captures/7.2/*.json"), *recordings("random/7.2-*.json")])
+def test_without_sme_only_its_own_ids_change(path: Path) -> None:
+    """What 7.2 answered holds with the series, but that it knows SME's class and feature bit: ids of
+    that class that are none, and SME on a host without it, are EINVAL instead of ENOENT.
+    """
+    recording = json.loads(path.read_text())
+    system = cast("System", ModelSystem(facts(recording, path.stem), PROFILES["sme-v12"]))
+    bit = PROFILES["sme-v12"].bit_of(VcpuFeature.SME)
+    for difference in replay(sequences(recording), system):
+        assert (difference.recorded, difference.here) == ("ENOENT", "EINVAL"), str(difference)
+        asks_for_sme = "INIT" in difference.call and f", {bit}]" in difference.call
+        assert asks_for_sme or _SME_CLASS.search(difference.call), str(difference)
 
 
 @every_capture

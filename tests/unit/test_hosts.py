@@ -17,7 +17,7 @@ from tests.recordings import REPOSITORY, recordings
 from armkvm.abi.regid import RegId
 from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem
-from armkvm.errors import InputError
+from armkvm.errors import InputError, MissingFacts
 from armkvm.hosts import hostfile, library, recording, shape
 from armkvm.model.host import Platform
 from armkvm.model.profile import PROFILES
@@ -251,3 +251,13 @@ def test_the_answers_of_a_recording_are_never_read(path: Path) -> None:
     document = json.loads(path.read_text())
     without = {key: value for key, value in document.items() if key not in recording.ANSWERS}
     assert library.from_tree(without, [], "x", "x") == library.from_tree(document, [], "x", "x")
+
+
+@pytest.mark.parametrize("kernel", ["sve-ioctl-2017", "sve-v5", "sve-v7"])
+def test_the_road_to_sve_is_seen_on_hosts_recorded_under_6_1(kernel: str) -> None:
+    """Those profiles are modelled on 6.1 and show what it shows, so its recording is taken."""
+    facts, profile = library.find("max", kernel)
+    assert profile.name == facts.profile == kernel
+    assert facts.values == library.builtin("max", "6.1").values
+    with pytest.raises(MissingFacts):
+        library.find("neoverse-n2", kernel)

@@ -6,6 +6,7 @@ import argparse
 
 from armkvm.cli.outcome import DONE, Outcome
 from armkvm.cli.terminal import say
+from armkvm.errors import MissingFacts
 from armkvm.hosts import library
 from armkvm.model.host import Platform
 from armkvm.report import hosts
@@ -24,7 +25,13 @@ def run(args: argparse.Namespace) -> Outcome:
     built_in = library.names()
     listed: list[hosts.Listed] = []
     for name in args.host or built_in:
-        facts, profile = library.find(name, args.kernel)
+        try:
+            facts, profile = library.find(name, args.kernel)
+        except MissingFacts as lacking:
+            if args.host:
+                raise
+            say(f"left out: {lacking}")
+            continue
         platform = Platform(facts, profile)
         kernels = built_in.get(name, (facts.profile,))
         listed.append((facts, kernels, platform.sve, platform.sme))

@@ -140,6 +140,8 @@ _RELEASES: tuple[Seam, ...] = (
 )
 _SME_CAP = {revision: SME_CAPS[revision] for revision in ("sme-v4", "sme-v12")}
 SEAMS: tuple[Seam, ...] = (
+    # The road to SVE is modelled on 6.1, and shows what 6.1 shows.
+    *(Seam(older=road, newer="6.1") for road in ("sve-ioctl-2017", "sve-v5", "sve-v7")),
     *_RELEASES,
     Seam(
         older="7.2",

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from armkvm.abi.caps import SME_CAPS
 from armkvm.abi.regid import RegId
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
-from armkvm.arch.vectors import VectorLengths
+from armkvm.arch.vectors import VectorLengths, virtualisable
 from armkvm.catalog import id_of
 from armkvm.state import CpuVectors, HostFacts
 
@@ -97,7 +98,11 @@ def make(name: str, host: MadeHost, base: HostFacts) -> HostFacts:
     note = f"nobody recorded this host: it is {base.name} with other CPUs ({groups})"
     if host.changes:
         note += "; " + ", ".join(change.__name__.replace("_", " ") for change in host.changes)
-    return replace(base, name=name, cpus=cpus, values=values, notes=(note,))
+    caps = dict(base.caps)
+    if not virtualisable(cpu.sme for cpu in cpus):
+        caps.pop(SME_CAPS[base.profile], None)
+    origin = f"derived from {base.name}"
+    return replace(base, name=name, cpus=cpus, caps=caps, values=values, origin=origin, notes=(note,))
 
 
 def make_all(recorded: Mapping[str, HostFacts]) -> dict[str, HostFacts]:

@@ -89,7 +89,7 @@ def _profiles() -> list[str]:
 
 
 def builtin(name: str, profile: str | None = None) -> HostFacts:
-    """A built-in host as recorded under `profile`, or else under the newest kernel there is."""
+    """A built-in host as recorded under `profile`, else the kernel that is modelled on, else the newest."""
     known = names()
     if name not in known:
         near = get_close_matches(name, known, n=3)
@@ -97,7 +97,8 @@ def builtin(name: str, profile: str | None = None) -> HostFacts:
         raise UnknownPlace(
             f"no built-in host is called {name!r}; {hint} (a file has a slash or ends in .json)"
         )
-    recorded = profile if profile in known[name] else known[name][-1]
+    model = PROFILES[profile].id_table if profile in PROFILES else None
+    recorded = next((kernel for kernel in (profile, model) if kernel in known[name]), known[name][-1])
     return read(_BUILTIN / str(recorded) / f"{name}.json")
 
 

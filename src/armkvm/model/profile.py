@@ -31,6 +31,13 @@ from armkvm.model.device_behaviours import (
     TIMER_IRQS_OF_VM,
     VM_ATTRIBUTES,
 )
+from armkvm.model.trap_behaviours import (
+    FGU_BY_FEATURE,
+    FINE_GRAINED_UNDEF,
+    IDST_EXCEPTIONS,
+    RAS_BY_FIELD,
+    SETTLES_PERMISSIONS,
+)
 from armkvm.model.vector_behaviours import (
     EL2_LENGTHS_MASKED,
     FFR_NEEDS_FA64,
@@ -304,6 +311,7 @@ _6_12 = _profile(
         FOUR_TIMERS,
         TIMER_IRQS_OF_VM,
         VM_ATTRIBUTES,
+        FINE_GRAINED_UNDEF,
     ),
     bits=BITS_6_1,
     count=7,
@@ -322,6 +330,7 @@ _6_18 = _profile(
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
         *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
+        *(FGU_BY_FEATURE, RAS_BY_FIELD),
     ),
     bits=BITS_6_16,
     count=9,
@@ -340,7 +349,13 @@ _7_2 = _profile(
     bits=BITS_6_16,
     count=9,
 )
-_7_3 = _profile("7.3", base=_7_2.behaviours, add=(PMMIR,), bits=BITS_7_3, count=10)
+_7_3 = _profile(
+    "7.3",
+    base=_7_2.behaviours,
+    add=(PMMIR, SETTLES_PERMISSIONS, IDST_EXCEPTIONS),
+    bits=BITS_7_3,
+    count=10,
+)
 
 _SME_V12 = _profile(
     "sme-v12",
@@ -348,6 +363,7 @@ _SME_V12 = _profile(
     add=(
         *(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),
         *(LARGEST_LENGTH_CHECKED, SMPRIMAP_IS_ZERO),
+        IDST_EXCEPTIONS,
     ),
     bits=BITS_SME_V12,
     count=10,
