@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from armkvm.backends.register_layout import RegisterLayout
 from armkvm.backends.remote import wire
+from armkvm.backends.remote.refusals import encode_error
 from armkvm.backends.remote.stream import Stream, StreamClosed, StreamTimeout
 from armkvm.backends.remote.wire import Kind, WireError
 from armkvm.errors import KvmError, PlaceError
@@ -143,7 +144,7 @@ def _serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None) -
     try:
         system = open_place()
     except Exception as error:  # noqa: BLE001 - whatever keeps the place from opening, the client is told
-        stream.write_frame(*wire.encode_error(error))
+        stream.write_frame(*encode_error(error))
         return True
     session = Session(system)
     try:
@@ -157,7 +158,7 @@ def _serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None) -
                 return True
             _answer(stream, session, kind, body)
     except WireError as error:
-        stream.write_frame(*wire.encode_error(PlaceError(f"the agent could not read a message: {error}")))
+        stream.write_frame(*encode_error(PlaceError(f"the agent could not read a message: {error}")))
         return False
     finally:
         session.close()
@@ -176,7 +177,7 @@ def _answer(stream: Stream, session: Session, kind: int, body: bytes) -> None:
     except WireError:
         raise
     except Exception as error:  # noqa: BLE001 - the client is told, and the session goes on
-        stream.write_frame(*wire.encode_error(error))
+        stream.write_frame(*encode_error(error))
     else:
         stream.write_frame(Kind.ANSWER, answer)
 
