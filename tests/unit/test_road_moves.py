@@ -10,6 +10,7 @@ import pytest
 from armkvm import connect
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.backends.base import SveVlsCalls
 from armkvm.errors import KvmError
 from armkvm.migration.advice import Code
 from armkvm.migration.capture import capture
@@ -72,7 +73,9 @@ def test_a_vmm_of_2017_carries_them_itself() -> None:
     )
     for vcpu in (source, destination):
         vcpu.init(FEATURES)
+    assert isinstance(source, SveVlsCalls)
+    assert isinstance(destination, SveVlsCalls)
     with pytest.raises(KvmError) as refused:
-        destination.set_sve_vls(source.get_sve_vls())  # type: ignore[attr-defined]  # on models only
+        destination.set_sve_vls(source.get_sve_vls())
     assert refused.value.rule is not None
     assert refused.value.rule.name == "vls-not-prefix"
