@@ -23,7 +23,11 @@ def failures(results: list[Result]) -> dict[str, str]:
     return {one.scenario.name: one.reason for one in results if one.status is Status.FAILED}
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+# The suite holds what KVM's ABI became; the road there went other ways (tests/unit/test_road_to_sve.py).
+KERNELS = [name for name in PROFILES if name not in ("sve-ioctl-2017", "sve-v5")]
+
+
+@pytest.mark.parametrize("profile", KERNELS)
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: one.name)
 def test_every_kernel_keeps_the_rule(profile: str, one: Scenario) -> None:
     """The scenario holds on a made-up host under each kernel's profile."""
