@@ -13,6 +13,9 @@ from armkvm.migration import ordering
 from armkvm.migration.ordering import CLEARED_BEFORE, ONCE_PER_VM, Rule, Stage
 from armkvm.migration.snapshot import VcpuState
 
+LENGTHS = (RegId.sve_vls(), RegId.sme_vls())
+"""The pseudo-registers that hold sets of vector lengths."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -52,7 +55,8 @@ class Plan:
     def values(self, regs: tuple[RegId, ...], wanted: Mapping[RegId, bytes]) -> dict[RegId, bytes]:
         """What is written for some registers of the plan, given what they shall hold."""
         values = dict(zip(regs, map(wanted.__getitem__, regs), strict=True))
-        return values | {reg: b"\xff" * reg.size for reg in self.cleared & values.keys()}
+        values.update((reg, b"\xff" * reg.size) for reg in self.cleared if reg in values)
+        return values
 
     def steps(self) -> list[Step]:
         """The plan by stage, in order."""
@@ -83,6 +87,6 @@ def finalizing(regs: Container[RegId]) -> Feature | None:
 
     SVE and SME are finalized by one call, under the name VEC where SME is known.
     """
-    if RegId.sme_vls() in regs:
+    if LENGTHS[1] in regs:
         return VcpuFeature.VEC
-    return VcpuFeature.SVE if RegId.sve_vls() in regs else None
+    return VcpuFeature.SVE if LENGTHS[0] in regs else None

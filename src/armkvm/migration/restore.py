@@ -21,7 +21,7 @@ from armkvm.migration.build import build
 from armkvm.migration.bulk import Refused, read_all, write_all
 from armkvm.migration.findings import Finding, in_hex
 from armkvm.migration.ordering import Stage
-from armkvm.migration.plan import Plan, plan
+from armkvm.migration.plan import LENGTHS, Plan, plan
 from armkvm.migration.snapshot import Origin, Snapshot, VcpuEvents, VcpuState
 from armkvm.migration.verdict import RestoreReport, VcpuOutcome, same
 
@@ -154,7 +154,7 @@ class _Work:
         beginning of its own, so what both sides accept is the common beginning.
         """
         skipped: set[RegId] = set()
-        for reg in (RegId.sve_vls(), RegId.sme_vls()):
+        for reg in LENGTHS:
             wanted = self.state.lengths(reg)
             if wanted is None:
                 continue

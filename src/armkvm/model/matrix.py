@@ -12,19 +12,21 @@ from armkvm.abi import vls
 from armkvm.abi.regid import Z_BYTES, ZT0_BYTES, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
-from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
+from armkvm.arch.vectors import ARCH_VQ_MAX, QUADWORD_BYTES, VectorLengths
 from armkvm.catalog import id_of
 from armkvm.model import rules, vectors
+from armkvm.model.lifecycle import ACCESS_VECTORS
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
 from armkvm.model.vcpu import Vcpu
-from armkvm.state import Phase
+from armkvm.model.vector_behaviours import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
 
-ROWS_MAX = ARCH_VQ_MAX * 16
+ROWS_MAX = ARCH_VQ_MAX * QUADWORD_BYTES
 _VLS = int(RegId.sme_vls())
 _VLS_POSTED = _VLS | 1  # where the code of the first revisions had it
+_LENGTHS = frozenset((_VLS, _VLS_POSTED))
 _ZT0 = int(RegId.zt0())
-_ROW_PREFIX = RegId.za(0) >> 16
+_ROWS = tuple(int(RegId.za(n)) for n in range(ROWS_MAX))
+_ROW_PREFIX = _ROWS[0] >> 16
 _ROWS_END = ROWS_MAX << 5
 
 _SME = field("ID_AA64PFR1_EL1", "SME")
@@ -48,17 +50,17 @@ def has_sme2(vcpu: Vcpu) -> bool:
 
 def row_count(vcpu: Vcpu) -> int:
     """Rows of ZA: the largest streaming vector length in bytes."""
-    return Vq(vcpu.sme_max_vq).vl
+    return vcpu.sme_max_vq * QUADWORD_BYTES
 
 
 def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG in the SME class."""
-    if SME_GUESTS not in vcpu.vm.profile:
+    if F.SME not in vcpu.features and SME_GUESTS not in vcpu.vm.profile:
         return Refused(rules.UNKNOWN_CLASS)
-    if _is_vls(vcpu, reg):
+    if reg in _LENGTHS and _is_vls(vcpu, reg):
         if F.SME not in vcpu.features:
             return Refused(rules.NO_SME)
-        return vls.encode(lengths(vcpu))
+        return vls.encode(lengths(vcpu)) if vcpu.sme_max_vq else Refused(rules.NO_LENGTH_TO_READ)
     refused = _check(vcpu, reg)
     if refused is not None:
         return refused
@@ -67,9 +69,9 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
 
 def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG in the SME class."""
-    if SME_GUESTS not in vcpu.vm.profile:
+    if F.SME not in vcpu.features and SME_GUESTS not in vcpu.vm.profile:
         return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
-    if _is_vls(vcpu, reg):
+    if reg in _LENGTHS and _is_vls(vcpu, reg):
         return _put_vls(vcpu, data)
     refused = _check(vcpu, reg)
     if refused is not None:
@@ -119,7 +121,8 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
 
 def _check_permission(vcpu: Vcpu) -> Refused | None:
     """PSTATE.ZA first, then finalization; the first revisions had it the other way round."""
-    not_final = None if vcpu.phase is Phase.READY else Refused(rules.VECTOR_NOT_FINALIZED)
+    rule = vcpu.refuses.get(ACCESS_VECTORS)
+    not_final = None if rule is None else Refused(rule)
     if ZA_OFF_IS_EINVAL in vcpu.vm.profile:
         return not_final or (None if has_za(vcpu) else Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0"))
     return not_final if has_za(vcpu) else Refused(rules.ZA_OFF, "SVCR.ZA is 0")
@@ -143,5 +146,4 @@ def listed(vcpu: Vcpu) -> list[int]:
         return []
     if not has_za(vcpu):
         return [_VLS]
-    rows = [int(RegId.za(n)) for n in range(row_count(vcpu))]
-    return [_VLS, *rows, *([_ZT0] if has_sme2(vcpu) else [])]
+    return [_VLS, *_ROWS[: row_count(vcpu)], *([_ZT0] if has_sme2(vcpu) else [])]

@@ -8,13 +8,18 @@ Source: Linux arch/arm64/kvm/arm.c, guest.c (kvm_arm_get_reg, kvm_arm_set_reg).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from armkvm.abi.regid import KVM_REG_ARM64, RegClass
 from armkvm.model import caches, core_regs, firmware, matrix, rules, vectors
 from armkvm.model.lifecycle import GET_ONE_REG, SET_ONE_REG
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.catalogue import BY_ID
+from armkvm.model.sysregs.table import always
 from armkvm.model.vcpu import Vcpu
+
+_Get = Callable[[Vcpu, int], bytes | Refused]
+_Set = Callable[[Vcpu, int, bytes | None], Refused | None]
 
 _FIXED_BITS = 0xFF0F_FFFF << 32  # architecture, and the zero bits 51:32; not the size
 
@@ -26,10 +31,7 @@ def get_one_reg(vcpu: Vcpu, reg: int) -> bytes | Refused:
     if rule is not None:
         return Refused(rule)
     # identity
-    if reg & _FIXED_BITS != KVM_REG_ARM64:
-        return Refused(rules.FOREIGN_ID)
-    handler = _GET.get(reg >> 16 & 0xFFF, _get_unknown)
-    return handler(vcpu, reg)
+    return _getter(reg)(vcpu, reg)
 
 
 def set_one_reg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
@@ -39,17 +41,28 @@ def set_one_reg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     if rule is not None:
         return Refused(rule)
     # identity
+    return _setter(reg)(vcpu, reg, data)
+
+
+@lru_cache(maxsize=1 << 14)  # what an id names never changes
+def _getter(reg: int) -> _Get:
     if reg & _FIXED_BITS != KVM_REG_ARM64:
-        return Refused(rules.FOREIGN_ID)
-    handler = _SET.get(reg >> 16 & 0xFFF, _set_unknown)
-    return handler(vcpu, reg, data)
+        return lambda vcpu, reg: Refused(rules.FOREIGN_ID)
+    return _GET.get(reg >> 16 & 0xFFF, _get_unknown)
+
+
+@lru_cache(maxsize=1 << 14)
+def _setter(reg: int) -> _Set:
+    if reg & _FIXED_BITS != KVM_REG_ARM64:
+        return lambda vcpu, reg, data: Refused(rules.FOREIGN_ID)
+    return _SET.get(reg >> 16 & 0xFFF, _set_unknown)
 
 
 def _get_sysreg(vcpu: Vcpu, reg: int) -> bytes | Refused:
     row = BY_ID.get(reg)
     if row is None:
         return Refused(rules.NO_SUCH_SYSREG)
-    if not row.visible(vcpu):
+    if row.visible is not always and not row.visible(vcpu):  # most are, and need no call to say so
         return Refused(rules.SYSREG_HIDDEN)
     return row.read(vcpu, row).to_bytes(8, "little")
 
@@ -61,7 +74,7 @@ def _set_sysreg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     row = BY_ID.get(reg)
     if row is None:
         return Refused(rules.NO_SUCH_SYSREG)
-    if not row.visible(vcpu):
+    if row.visible is not always and not row.visible(vcpu):
         return Refused(rules.SYSREG_HIDDEN)
     return row.write(vcpu, row, int.from_bytes(data, "little"))
 
@@ -74,7 +87,7 @@ def _set_unknown(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
 
 
-_GET: dict[int, Callable[[Vcpu, int], bytes | Refused]] = {
+_GET: dict[int, _Get] = {
     RegClass.CORE: core_regs.get,
     RegClass.DEMUX: caches.get,
     RegClass.SYSREG: _get_sysreg,
@@ -83,7 +96,7 @@ _GET: dict[int, Callable[[Vcpu, int], bytes | Refused]] = {
     RegClass.SVE: vectors.get,
     RegClass.SME: matrix.get,
 }
-_SET: dict[int, Callable[[Vcpu, int, bytes | None], Refused | None]] = {
+_SET: dict[int, _Set] = {
     RegClass.CORE: core_regs.put,
     RegClass.DEMUX: caches.put,
     RegClass.SYSREG: _set_sysreg,

@@ -28,7 +28,7 @@ def first_run(vcpu: Vcpu) -> Refused | None:
     have settled, interrupts are wired.
     """
     # phase
-    rule = vcpu.refuses.get(RUN)
+    rule = vcpu.admit(RUN)
     if rule is not None:
         return Refused(rule)
     if vcpu.has_run:
@@ -56,15 +56,25 @@ def _wire_maintenance(vcpu: Vcpu) -> Refused | None:
     return lines.wire(vcpu, gic.maintenance_irq if gic else MAINTENANCE_PPI, "the GIC's maintenance")
 
 
-# Registers that no CPU known here implements: they hold nothing once the CPU held them.
-_UNIMPLEMENTED = tuple(int(id_of(sysreg(name))) for name in ("AFSR0_EL1", "AFSR1_EL1", "AMAIR_EL1"))
+# What a CPU keeps of EL1 registers it once held: some it does not implement, of some it drops
+# reserved bits. Seen alike on every CPU recorded; other designs may keep other reserved bits.
+_KEPT = {
+    int(id_of(sysreg(name))): mask
+    for name, mask in (
+        ("AFSR0_EL1", 0),
+        ("AFSR1_EL1", 0),
+        ("AMAIR_EL1", 0),
+        ("SCTLR_EL1", 0xFFFF_F01F_FFFF_FFFF),
+        ("VBAR_EL1", 0xFFFF_FFFF_FFFF_FFE0),
+    )
+}
 
 
 def _load(vcpu: Vcpu) -> None:
     """Put the vCPU on a CPU and take it off again: with VHE its EL1 registers pass through hardware."""
     if vcpu.vm.platform.has_vhe:
-        for reg in _UNIMPLEMENTED:
-            vcpu.sysregs[reg] = 0
+        for reg, kept in _KEPT.items():
+            vcpu.sysregs[reg] &= kept
     if vcpu.vm.gic is not None:
         cpuif.pass_through_hardware(vcpu)
 

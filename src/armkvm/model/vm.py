@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.errors import ModelBug
-from armkvm.model import firmware, rules
+from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.memory import Memory
 from armkvm.model.outcome import Refused
@@ -35,6 +35,7 @@ class Vm:
 
     def __init__(self, platform: Platform, machine_type: int) -> None:
         self.platform = platform
+        self.profile: KernelProfile = platform.profile
         self.ipa_bits = machine_type & 0xFF or DEFAULT_IPA_BITS
         self.vcpus: dict[int, Vcpu] = {}
         self.caps: dict[int, tuple[int, ...]] = {}
@@ -44,7 +45,7 @@ class Vm:
         self.id_limits: dict[int, int] = {}
         self._shared: dict[int, int] = {}
         self.psci_version = 0
-        self.bitmaps: dict[int, int] = firmware.initial_bitmaps(platform.profile)
+        self.bitmaps: dict[int, int] = {}
         self.has_run = False
         self.has_settled = False
         self.dead = False
@@ -96,15 +97,14 @@ class Vm:
         vcpu.id_limits, vcpu.id_regs = self.id_limits, self.id_regs
 
     def write_id(self, reg: int, value: int) -> None:
-        """Change an ID register for the whole VM, also where each vCPU has a copy."""
+        """Change an ID register for the whole VM: in its own mapping, or in every vCPU's copy."""
+        if self.id_regs:
+            self.id_regs[reg] = value
+            return
         self._shared[reg] = value
         for vcpu in self.vcpus.values():
             if reg in vcpu.id_regs:
                 vcpu.id_regs[reg] = value
-
-    @property
-    def profile(self) -> KernelProfile:
-        return self.platform.profile
 
 
 _P = ParamSpec("_P")

@@ -9,7 +9,7 @@ from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
 from armkvm.model.profile import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE, KernelProfile
 from armkvm.model.sysregs import el1, el2, idregs, pmu, sme, timers
-from armkvm.model.sysregs.table import Row
+from armkvm.model.sysregs.table import Row, Visible, always
 from armkvm.model.vcpu import Vcpu
 
 _ALL: list[Row] = [*el1.ROWS, *el2.ROWS, *idregs.ROWS, *pmu.ROWS, *sme.ROWS, *timers.ROWS]
@@ -37,11 +37,13 @@ def _ahead(profile: KernelProfile) -> tuple[int, ...]:
 
 
 @cache
-def _list_order(ahead: tuple[int, ...]) -> tuple[Row, ...]:
-    first = set(ahead)
-    return (*(BY_ID[reg] for reg in ahead), *(row for row in _ASCENDING if row.id not in first))
+def _list_order(ahead: tuple[int, ...]) -> tuple[tuple[int, Visible | None], ...]:
+    """Ids in order, each with the condition it is listed under; None for the many that have none."""
+    rows = [*map(BY_ID.__getitem__, ahead), *(row for row in _ASCENDING if row.id not in ahead)]
+    return tuple((row.id, None if row.visible is always else row.visible) for row in rows)
 
 
 def listed(vcpu: Vcpu) -> list[int]:
     """The system registers a vCPU has now, in KVM_GET_REG_LIST's order."""
-    return [row.id for row in _list_order(_ahead(vcpu.vm.profile)) if row.visible(vcpu)]
+    order = _list_order(_ahead(vcpu.vm.profile))
+    return [reg for reg, visible in order if visible is None or visible(vcpu)]

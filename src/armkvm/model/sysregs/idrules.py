@@ -112,15 +112,16 @@ def _at_least(part: Field, least: int) -> Check:
     return check
 
 
+_LEVELS = [field("ID_AA64PFR0_EL1", name) for name in ("EL0", "EL1", "EL2")]
+
+
 def _check_pfr0(guest: Guest, value: int, limit: int) -> int | Refused:
     """Exception levels a vCPU has cannot be taken away."""
     if KEEPS_EL0_EL1 not in guest.profile:
         return value
-    levels = ["EL0", "EL1", *(["EL2"] if guest.has_el2 else [])]
-    for level in levels:
-        part = field("ID_AA64PFR0_EL1", level)
+    for part in _LEVELS if guest.has_el2 else _LEVELS[:2]:
         if not part.extract(value):
-            return Refused(rules.ID_ABOVE_LIMIT, f"{part} is 0, but the vCPU has {level}")
+            return Refused(rules.ID_ABOVE_LIMIT, f"{part} is 0, but the vCPU has {part.name}")
     return value
 
 

@@ -8,6 +8,8 @@ Source: Linux arch/arm64/kvm/sys_regs.c, pmu-emul.c.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
@@ -66,7 +68,11 @@ def _evtyper_mask(vcpu: Vcpu) -> int:
     """Event number and the exception-level filters that the vCPU's levels give a meaning."""
     if PMU_BY_ID_REGISTERS not in vcpu.vm.profile:
         return 0xC800_FFFF
-    pfr0, dfr0 = vcpu.id_regs[_PFR0], vcpu.id_regs[_DFR0]
+    return _evtyper_bits(vcpu.id_regs[_PFR0], vcpu.id_regs[_DFR0])
+
+
+@lru_cache(maxsize=256)
+def _evtyper_bits(pfr0: int, dfr0: int) -> int:
     mask = 0xC000_0000 | (0x3FF if _PMUVER.extract(dfr0) == 1 else 0xFFFF)
     if _EL2.extract(pfr0):
         mask |= 1 << 27
