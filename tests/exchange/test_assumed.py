@@ -157,7 +157,7 @@ NOT_SHOWN = (
 def test_capabilities_are_those_that_real_hosts_answer(path: Path) -> None:
     name = f"{path.parent.name}/{path.stem}"
     real = recording.facts(capture_file(name), name)
-    made = host_facts(fingerprint_of(name), name, treat_as=path.parent.name)
+    made = host_facts(fingerprint_of(name), path.stem, treat_as=path.parent.name)
     shown = {cap: value for cap, value in real.caps.items() if value and cap not in NOT_SHOWN}
     shown[Cap.ARM_VM_IPA_SIZE] = min(48, real.ipa_bits)  # LPA2 is not shown to guests
     assert {cap: value for cap, value in made.caps.items() if value} == shown
@@ -165,6 +165,8 @@ def test_capabilities_are_those_that_real_hosts_answer(path: Path) -> None:
     assert made.device_types == real.device_types
     assert made.preferred_target == real.preferred_target
     assert made.profile == real.profile
+    assert made.features == real.features & {F.POWER_OFF, F.PSCI_0_2, F.EL1_32BIT} | {F.POWER_OFF}
+    assert hostfile.decode(json.loads(hostfile.encode(made)), name) == made
 
 
 @pytest.mark.parametrize("path", CAPTURES)
@@ -212,3 +214,4 @@ def test_what_a_public_fingerprints_host_accepts_starts_with_its_own_values(path
     assert acceptance.initial[pfr0] == fingerprint.number("ID_AA64PFR0_EL1")
     assert acceptance.identity[parse("MIDR_EL1")] == fingerprint.number("MIDR_EL1")
     assert acceptance.identity_is_writable == (facts.profile == "6.18")
+    assert hostfile.decode(json.loads(hostfile.encode(facts)), path.stem) == facts

@@ -101,10 +101,12 @@ KERNEL_CAPS: Mapping[str, Mapping[int, int]] = _kernel_caps()
 """By kernel that a fingerprint can be seen through: the capabilities that the kernel alone decides."""
 
 _CAP_OF = {
+    F.EL1_32BIT: Cap.ARM_EL1_32BIT,
     F.SVE: Cap.ARM_SVE,
     F.PMU_V3: Cap.ARM_PMU_V3,
     F.PTRAUTH_ADDRESS: Cap.ARM_PTRAUTH_ADDRESS,
     F.PTRAUTH_GENERIC: Cap.ARM_PTRAUTH_GENERIC,
+    F.PMU_V3_STRICT: Cap.ARM_PMU_V3_STRICT,
 }
 _UNKNOWABLE = frozenset((F.SVE, F.SME, F.VEC))
 _EL2 = frozenset((F.HAS_EL2, F.HAS_EL2_E2H0))
@@ -126,9 +128,9 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
     kernel_caps = KERNEL_CAPS[profile]
     if _EL2.intersection(fingerprint.features):
         raise MissingFacts(name, "be modelled", ["the registers of a vCPU without EL2"])
-    features = frozenset(f for f in fingerprint.features if isinstance(f, F)) - _UNKNOWABLE
-    values = _initial_values(fingerprint, features)
-    ipa_bits = _PA_BITS.get(_PARANGE.extract(values.get(id_of(_PARANGE.register), 0)), 48)
+    values = _initial_values(fingerprint)
+    features = _features(fingerprint, values)
+    ipa_bits = _PA_BITS.get(_shown(_PARANGE, values), 48)
     facts = HostFacts(
         name=name,
         cpu=_cpu_name(values[_MIDR]),
@@ -137,7 +139,7 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
         caps={**kernel_caps, **_shown_caps(features, values, ipa_bits)},
         # What /dev/kvm refuses to answer, a VM answers: 0 without an ITS, or without what the CPU needs.
         vm_caps={cap: 0 for cap, value in kernel_caps.items() if value < 0},
-        features=features | {F.POWER_OFF, F.PSCI_0_2},
+        features=features,
         preferred_target=GENERIC_V8,
         ipa_bits=ipa_bits,
         device_types=_DEVICES,
@@ -169,14 +171,14 @@ def _cpu_name(midr: int) -> str:
     return cpu.name if cpu else f"MIDR_EL1 {midr:#x}"
 
 
-def _initial_values(fingerprint: Fingerprint, features: frozenset[F]) -> dict[RegId, int]:
+def _initial_values(fingerprint: Fingerprint) -> dict[RegId, int]:
     """The registers whose initial value is the host's, less what only the unknowable features show."""
     values = {
         reg: int.from_bytes(data, "little")
         for reg, data in fingerprint.registers.items()
         if tells_hosts_apart(reg)
     }
-    for feature in _UNKNOWABLE & HIDDEN_MASKS.keys() - features:
+    for feature in _UNKNOWABLE & HIDDEN_MASKS.keys():
         for reg, mask in HIDDEN_MASKS[feature].items():
             if reg in values:
                 values[reg] &= ~mask
@@ -185,20 +187,26 @@ def _initial_values(fingerprint: Fingerprint, features: frozenset[F]) -> dict[Re
     return values
 
 
+def _features(fingerprint: Fingerprint, values: Mapping[RegId, int]) -> frozenset[F]:
+    """What the vCPU had, if it can be known whole; what every host has; AArch32 where it shows."""
+    had = frozenset(feature for feature in fingerprint.features if isinstance(feature, F)) - _UNKNOWABLE
+    aarch32 = frozenset((F.EL1_32BIT,)) if _shown(_EL1, values) == 2 else frozenset[F]()
+    return had | aarch32 | {F.POWER_OFF, F.PSCI_0_2}
+
+
 def _shown_caps(features: frozenset[F], values: Mapping[RegId, int], ipa_bits: int) -> dict[int, int]:
-    """The capabilities that ID registers show, and those of features that the vCPU had."""
-
-    def shown(part: Field) -> int:
-        return part.extract(values.get(id_of(part.register), 0))
-
+    """The capabilities that ID registers show, and those of features."""
     return {
-        Cap.ARM_EL1_32BIT: int(shown(_EL1) == 2),
-        Cap.ARM_INJECT_SERROR_ESR: int(shown(_RAS) > 0),
-        Cap.GUEST_DEBUG_HW_BPS: shown(_BRPS) + 1,
-        Cap.GUEST_DEBUG_HW_WPS: shown(_WRPS) + 1,
+        Cap.ARM_INJECT_SERROR_ESR: int(_shown(_RAS, values) > 0),
+        Cap.GUEST_DEBUG_HW_BPS: _shown(_BRPS, values) + 1,
+        Cap.GUEST_DEBUG_HW_WPS: _shown(_WRPS, values) + 1,
         Cap.ARM_VM_IPA_SIZE: ipa_bits,
         **{cap: int(feature in features) for feature, cap in _CAP_OF.items()},
     }
+
+
+def _shown(part: Field, values: Mapping[RegId, int]) -> int:
+    return part.extract(values.get(id_of(part.register), 0))
 
 
 def _notes(fingerprint: Fingerprint, profile: str, ipa_bits: int) -> Iterator[str]:
