@@ -140,7 +140,7 @@ class ModelSystem(_Handle):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user of this model should be told about its facts."""
-        return (*self.platform.facts.notes, *self.platform.assumptions)
+        return self.platform.facts.notes
 
     def api_version(self) -> int:
         return 12
