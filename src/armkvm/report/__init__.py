@@ -1,1 +1,1 @@
-"""Values into text and JSON. Nothing here prints or reads."""
+"""Values as text, tables and JSON trees. Nothing here prints."""
