@@ -6,7 +6,7 @@ STEP = tools/step
 export VENV
 
 # What `make demo` shows: a VM moved between two unlike hosts.
-DEMO = model:neoverse-v1 model:a64fx
+DEMO = model:max-sve-1-2-4-8-16 model:max-vq4 --vls 1,2
 
 .NOTPARALLEL:
 .PHONY: help demo test lint format bench pins clean venv-run venv-dev

@@ -1,7 +1,8 @@
-"""Where the shared recordings are, for tests that hold the model against what real kernels answered.
+"""Where recordings are, for tests that hold the model against what real kernels answered.
 
-They lie beside the repository in ``shared/data``; ARMKVM_SHARED names another place. They are not
-part of the repository, so a test that wants them is skipped where they are absent.
+All of them lie beside the repository in ``shared/data`` (ARMKVM_SHARED names another place), which
+is not part of it; a dozen are, in ``tests/golden``. A test gets the former where they are there and
+the latter otherwise; what needs more than the dozen is skipped without the rest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from _pytest.mark import ParameterSet
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+GOLDEN = REPOSITORY / "tests" / "golden"
 SHARED_DATA = Path(os.environ.get("ARMKVM_SHARED") or REPOSITORY.parent / "shared") / "data"
 ABSENT = (
     f"needs the shared recordings, and {SHARED_DATA} is no folder; "
@@ -26,14 +28,12 @@ ABSENT = (
 def recordings(pattern: str) -> list[ParameterSet]:
     """One parameter for each recording that matches, e.g. ``captures/*/*.json``, named after it.
 
-    Where recordings are absent there is one parameter, and it is skipped.
+    Where none is at hand there is one parameter, and it is skipped.
     """
-    if not SHARED_DATA.is_dir():
-        return [pytest.param(SHARED_DATA / pattern, marks=pytest.mark.shared, id="absent")]
-    found = sorted(SHARED_DATA.glob(pattern))
-    if not found:
+    root = SHARED_DATA if SHARED_DATA.is_dir() else GOLDEN
+    found = sorted(root.glob(pattern))
+    if found:
+        return [pytest.param(path, id=str(path.relative_to(root).with_suffix(""))) for path in found]
+    if root == SHARED_DATA:
         raise FileNotFoundError(f"no recording matches {SHARED_DATA / pattern}")
-    return [
-        pytest.param(path, marks=pytest.mark.shared, id=str(path.relative_to(SHARED_DATA).with_suffix("")))
-        for path in found
-    ]
+    return [pytest.param(SHARED_DATA / pattern, marks=pytest.mark.shared, id="absent")]

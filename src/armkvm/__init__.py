@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from armkvm.abi.regid import RegId as RegId
     from armkvm.abi.vcpu_features import VcpuFeature as VcpuFeature
     from armkvm.arch.vectors import VectorLengths as VectorLengths, Vq as Vq
+    from armkvm.backends.locate import connect as connect
     from armkvm.errors import (
         ArmKvmError as ArmKvmError,
         Fault as Fault,
@@ -47,6 +48,7 @@ _PUBLIC = {
     "VcpuFeature": "abi.vcpu_features",
     "VectorLengths": "arch.vectors",
     "Vq": "arch.vectors",
+    "connect": "backends.locate",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from armkvm.abi import core
 from armkvm.abi.regid import CLASS_NAMES, SLICES, ZA_ROWS, RegClass, RegId
 from armkvm.arch.encoding import SysReg
-from armkvm.arch.sysregs import BY_NAME, name_of as sysreg_name, sysreg
+from armkvm.arch.sysregs import BY_NAME, NAMES, name_of as sysreg_name, sysreg
 
 FIRMWARE = (
     "KVM_REG_ARM_PSCI_VERSION",
@@ -95,6 +95,11 @@ def name_of(reg: RegId) -> str:
         if reg.reg_class == RegClass.SME and row < ZA_ROWS and reg == RegId.za(row, part):
             return f"ZA[{row}]" + (f"/{part}" if part else "")
     return ""
+
+
+def named() -> list[RegId]:
+    """Every register that has a name, by id; slices beyond the first and ZA rows are left out."""
+    return sorted({*map(RegId, _NAMES), *map(id_of, NAMES)})
 
 
 def parse(text: str) -> RegId:

@@ -131,7 +131,15 @@ def write_whole(path: Path, data: bytes) -> None:
     The new contents are on disk before they get the name. OSError as from any write; the
     directory is then as it was. Devices and pipes, which have no old contents, are written plainly.
     """
-    path = path.resolve()  # a symbolic link stays one
+    try:
+        _write_whole(path.resolve(), data)  # a symbolic link stays one
+    except OSError as bad:
+        if bad.errno is not None:
+            bad.filename, bad.filename2 = str(path), None  # not the name it has meanwhile
+        raise
+
+
+def _write_whole(path: Path, data: bytes) -> None:
     mode = None
     if path.exists():
         mode = path.stat().st_mode

@@ -96,7 +96,8 @@ class HostFacts:
     """What is known of a host: the CPU's and the kernel's side, as userspace can see it.
 
     `values` holds register values after KVM_ARM_VCPU_INIT with every feature the host has, by
-    variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2.
+    variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2. `origin` says where
+    the facts come from, `notes` what a user of them should be told.
     """
 
     name: str
@@ -114,6 +115,7 @@ class HostFacts:
     cpu_flags: frozenset[str] = frozenset()
     writable_masks: Mapping[RegId, int] | None = None
     vgic: Mapping[str, int] = field(default_factory=dict)
+    origin: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

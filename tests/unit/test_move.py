@@ -40,8 +40,9 @@ def test_the_lengths_asked_for_are_chosen_at_the_source() -> None:
     assert prepared.snapshot.vcpus[0].sve_lengths == VectorLengths([1])
 
 
-def test_a_set_the_source_does_not_take_is_a_finding_with_the_longest_it_would() -> None:
-    source, destination = Host(lengths=VectorLengths([1, 2, 4])), Host()
+def test_a_set_the_source_does_not_take_is_a_finding_with_the_longest_that_both_hosts_do() -> None:
+    source = Host(lengths=VectorLengths([1, 2, 4]))
+    destination = Host(lengths=VectorLengths([1, 2, 3, 4]))
     report = migrate(source.system(), destination.system(), Wanted(features=SVE, vls=VectorLengths([1, 4])))
     assert not report.moved
     (finding,) = report.findings
@@ -49,10 +50,15 @@ def test_a_set_the_source_does_not_take_is_a_finding_with_the_longest_it_would()
         Code.VECTOR_LENGTHS,
         "1,4",
         "1,2,4",
-        "1",
+        "1,2",
     )
-    assert destination.log == []
-    assert source.open_vms == 0
+    assert source.open_vms == destination.open_vms == 0
+
+
+def test_a_set_the_source_does_not_take_without_a_destination_has_the_longest_it_would() -> None:
+    wanted = Wanted(features=SVE, vls=VectorLengths([1, 4]))
+    (finding,) = prepare(Host(lengths=VectorLengths([1, 2, 4])).system(), wanted).findings
+    assert finding.acceptable == "1"
 
 
 def test_lengths_for_a_vcpu_without_them_are_refused_by_the_place_itself() -> None:

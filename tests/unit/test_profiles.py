@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.recordings import REPOSITORY
 
+from armkvm.model import device_behaviours
 from armkvm.model.behaviour import BEHAVIOURS
 from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.profile import PROFILES, profile_named
@@ -67,3 +69,9 @@ def test_composition_is_idempotent_and_several_can_be_added() -> None:
 def test_what_cannot_be_composed_says_why(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         profile_named(text)
+
+
+def test_the_tests_that_behaviours_of_devices_name_exist() -> None:
+    """A row's last column is the test that shows it."""
+    rows = [BEHAVIOURS[value] for name, value in vars(device_behaviours).items() if name[0].isupper()]
+    assert [row.test for row in rows if not (REPOSITORY / row.test.split(" ")[0]).is_file()] == []

@@ -40,6 +40,7 @@ class Ioctl(IntEnum):
     KVM_RUN = _io(_NONE, 0x80, 0)
     KVM_GET_MP_STATE = _io(_READ, 0x98, 4)
     KVM_SET_MP_STATE = _io(_WRITE, 0x99, 4)
+    KVM_SET_SIGNAL_MASK = _io(_WRITE, 0x8B, 4)
     KVM_SET_GUEST_DEBUG = _io(_WRITE, 0x9B, 520)
     KVM_GET_VCPU_EVENTS = _io(_READ, 0x9F, 64)
     KVM_SET_VCPU_EVENTS = _io(_WRITE, 0xA0, 64)

@@ -21,9 +21,10 @@ class SysReg(int):
     @classmethod
     def of(cls, op0: int, op1: int, crn: int, crm: int, op2: int) -> SysReg:
         """Pack the five numbers of an MRS or MSR instruction."""
-        for value, (name, width) in zip((op0, op1, crn, crm, op2), _WIDTHS, strict=True):
-            if not 0 <= value < 1 << width:
-                raise ValueError(f"{name} is {width} bits, not {value}")
+        if not (0 <= op0 < 4 and 0 <= op1 < 8 and 0 <= crn < 16 and 0 <= crm < 16 and 0 <= op2 < 8):
+            for value, (name, width) in zip((op0, op1, crn, crm, op2), _WIDTHS, strict=True):
+                if not 0 <= value < 1 << width:
+                    raise ValueError(f"{name} is {width} bits, not {value}")
         return cls(op0 << 14 | op1 << 11 | crn << 7 | crm << 3 | op2)
 
     @property

@@ -155,6 +155,25 @@ class VectorLengths:
         return ",".join(f"{r[0]}-{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs) or "none"
 
 
+def common(cpus: Iterable[VectorLengths]) -> VectorLengths:
+    """The vector lengths that every CPU has."""
+    sets = list(cpus)
+    bitmap = sets[0].bitmap if sets else 0
+    for lengths in sets:
+        bitmap &= lengths.bitmap
+    return VectorLengths.from_bitmap(bitmap)
+
+
+def first_partial(cpus: Iterable[VectorLengths]) -> int:
+    """The smallest vq that some CPUs have and others lack; 0 if the CPUs agree."""
+    sets = list(cpus)
+    union = 0
+    for lengths in sets:
+        union |= lengths.bitmap
+    partial = union & ~common(sets).bitmap
+    return (partial & -partial).bit_length()
+
+
 def virtualisable(cpus: Iterable[VectorLengths], required: int = 0) -> VectorLengths:
     """The vector lengths a hypervisor can give every vCPU of a host with unlike CPUs.
 
@@ -165,16 +184,6 @@ def virtualisable(cpus: Iterable[VectorLengths], required: int = 0) -> VectorLen
     Source: Linux arch/arm64/kernel/fpsimd.c, the virtualisable maximum computed at boot.
     """
     sets = list(cpus)
-    if not sets:
-        return VectorLengths()
-    common, union = sets[0].bitmap, 0
-    for lengths in sets:
-        common &= lengths.bitmap
-        union |= lengths.bitmap
-    partial = union & ~common
-    limit = ARCH_VQ_MAX
-    if partial:
-        limit = min(limit, (partial & -partial).bit_length() - 1)
-    if limit < required:
-        return VectorLengths()
-    return VectorLengths.from_bitmap(common).up_to(limit)
+    partial = first_partial(sets)
+    limit = partial - 1 if partial else ARCH_VQ_MAX
+    return common(sets).up_to(limit) if limit >= required else VectorLengths()

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 from armkvm.abi.caps import Cap
-from armkvm.abi.regid import RegId
+from armkvm.abi.regid import VLS_BYTES, RegId
 from armkvm.abi.structs import VCPU_EVENTS
 from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
 from armkvm.backends.base import Feature
 from armkvm.catalog import name_of
-from armkvm.errors import KvmError
+from armkvm.errors import KvmError, UnknownPlace
 from armkvm.model import (
     attributes,
     devices,
@@ -27,6 +27,7 @@ from armkvm.model import (
     run,
     setup,
     vcpu_state,
+    vectors,
 )
 from armkvm.model.devices import Device
 from armkvm.model.host import Platform
@@ -113,6 +114,18 @@ class _Attributes(ABC):
             _raise(refused, calls.SET_DEVICE_ATTR, vcpu=self._whose())
 
 
+def open_place(uri_rest: str, options: Mapping[str, str]) -> ModelSystem:
+    """``model:HOST[?kernel=PROFILE]``: a built-in host, or a host file or recording."""
+    from armkvm.hosts.library import find
+
+    unknown = sorted(options.keys() - {"kernel"})
+    if unknown:
+        raise UnknownPlace(f"model: has the option kernel, not {', '.join(unknown)}")
+    facts, profile = find(uri_rest, options.get("kernel"))
+    uri = f"model:{uri_rest}" + (f"?kernel={options['kernel']}" if options else "")
+    return ModelSystem(facts, profile, uri)
+
+
 class ModelSystem(_Handle):
     """A modelled host."""
 
@@ -123,6 +136,11 @@ class ModelSystem(_Handle):
     @property
     def kernel(self) -> str:
         return self.platform.facts.kernel
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user of this model should be told about its facts."""
+        return self.platform.facts.notes
 
     def api_version(self) -> int:
         return 12
@@ -314,6 +332,19 @@ class ModelVcpu(_Handle, _Attributes):
         if isinstance(listed, Refused):
             _raise(listed, calls.GET_REG_LIST, vcpu=self.vcpu)
         return list(map(_reg_id, listed))
+
+    def get_sve_vls(self) -> bytes:
+        data = vectors.get_lengths(self.vcpu)
+        if isinstance(data, Refused):
+            _raise(data, calls.GET_LENGTHS_CALL, vcpu=self.vcpu)
+        return data
+
+    def set_sve_vls(self, data: bytes) -> None:
+        if len(data) != VLS_BYTES:
+            raise ValueError(f"a set of vector lengths has {VLS_BYTES} bytes, not {len(data)}")
+        refused = vectors.set_lengths(self.vcpu, data)
+        if refused is not None:
+            _raise(refused, calls.SET_LENGTHS_CALL, vcpu=self.vcpu)
 
     # -- other state -----------------------------------------------------------------------
 

@@ -86,12 +86,22 @@ def refusal(
     )
 
 
-def lengths(vcpu: int, reg: RegId, wanted: VectorLengths, offered: VectorLengths) -> Finding:
-    """A set of vector lengths that a place does not take, with the longest set both sides do."""
-    common = wanted.common_prefix(offered)
+def lengths(
+    vcpu: int,
+    reg: RegId,
+    wanted: VectorLengths,
+    offered: VectorLengths,
+    *,
+    both: VectorLengths | None = None,
+) -> Finding:
+    """A set of vector lengths that a place does not take, with the longest set that both hosts do.
+
+    `both` is that set where it is known; else what `wanted`, one host's set, and `offered` share.
+    """
+    common = wanted.common_prefix(offered) if both is None else both
     option = "--vls" if reg == RegId.sve_vls() else "--sme-vls"
     remedy = (
-        f"The longest set that both accept: {option} {common}."
+        f"The longest set that both hosts accept: {option} {common}."
         if common
         else "The two share no beginning: this vCPU cannot move between them with its vectors."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -108,7 +109,7 @@ def migrate(source: System, destination: System, wanted: Wanted, *, seed: int = 
 
     Both VMs are closed afterwards: what was moved is in the report. Refusals are findings.
     """
-    prepared = prepare(source, wanted, seed=seed)
+    prepared = prepare(source, wanted, seed=seed, destination=destination)
     restored = None
     if prepared.snapshot is not None:
         with restore(destination, prepared.snapshot) as result:
@@ -122,15 +123,18 @@ def migrate(source: System, destination: System, wanted: Wanted, *, seed: int = 
     )
 
 
-def prepare(source: System, wanted: Wanted, *, seed: int = 0) -> Prepared:
-    """Make a VM, fill its state from `seed`, capture it, and close the VM again."""
+def prepare(source: System, wanted: Wanted, *, seed: int = 0, destination: System | None = None) -> Prepared:
+    """Make a VM, fill its state from `seed`, capture it, and close the VM again.
+
+    `destination` is asked only where the source refuses, so that advice on vector lengths suits both.
+    """
     found: list[Finding] = []
     with ExitStack() as undo:
         wishes = [(n, wanted.features) for n in range(wanted.vcpus)]
         built = build(source, wanted.vm, wishes, undo, found)
         vcpus = [] if built is None else built[1]
         for vcpu in vcpus:
-            _configure(vcpu, wanted, found)
+            _configure(vcpu, wanted, destination, found)
         if found:
             return Prepared(findings=tuple(found))
         filled = tuple(fill(vcpu, seed) for vcpu in vcpus)
@@ -143,13 +147,29 @@ def usual_features(source: System) -> tuple[Feature, ...]:
     return features_taken(source, VmConfig(), (VcpuFeature.PSCI_0_2, VcpuFeature.SVE, VcpuFeature.SME))
 
 
-def _configure(vcpu: Vcpu, wanted: Wanted, found: list[Finding]) -> None:
+Offered = Mapping[RegId, VectorLengths]
+"""Vector lengths that a place gives a vCPU which does not choose, by the pseudo-register that holds them."""
+
+
+def offered_lengths(system: System, wanted: Wanted) -> Offered:
+    """What a place offers to a vCPU as wanted; nothing where it cannot be made."""
+    with ExitStack() as undo:
+        built = build(system, wanted.vm, [(0, wanted.features)], undo, [])
+        if built is None:
+            return {}
+        held, _ = read_all(built[1][0], (RegId.sve_vls(), RegId.sme_vls()))
+        return {reg: vls.decode(data) for reg, data in held.items()}
+
+
+def _configure(vcpu: Vcpu, wanted: Wanted, destination: System | None, found: list[Finding]) -> None:
     """Vector lengths, FINALIZE and mode, as wanted; a finding for what is refused."""
     offered, _ = read_all(vcpu, (RegId.sve_vls(), RegId.sme_vls()))
     for reg, lengths in wanted.lengths():
         have = vls.decode(offered[reg]) if reg in offered else None
         if have is not None and not (lengths and lengths.is_prefix_of(have)):
-            found.append(findings.lengths(vcpu.id, reg, lengths, have))
+            there = {} if destination is None else offered_lengths(destination, wanted)
+            both = have.common_prefix(there[reg]) if reg in there else None
+            found.append(findings.lengths(vcpu.id, reg, lengths, have, both=both))
             return
     try:
         for reg, lengths in wanted.lengths():

@@ -12,9 +12,15 @@ from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
-from armkvm.arch.vectors import VectorLengths, virtualisable
+from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, common, first_partial, virtualisable
 from armkvm.catalog import id_of
-from armkvm.model.profile import SME_GUESTS, SME_NEEDS_A_LENGTH, ZFR0_WITH_SME, KernelProfile
+from armkvm.model.profile import KernelProfile
+from armkvm.model.vector_behaviours import (
+    LARGEST_LENGTH_CHECKED,
+    SME_GUESTS,
+    SME_NEEDS_A_LENGTH,
+    ZFR0_WITH_SME,
+)
 from armkvm.model.vgic.hardware import ASSUMED_CTLR, HostGic
 from armkvm.state import HostFacts
 
@@ -71,7 +77,31 @@ class Platform:
         """Lengths every SME vCPU can be given; may be empty although the CPUs have SME."""
         if F.SME not in self.facts.features:
             return VectorLengths()
-        return virtualisable(cpu.sme for cpu in self.facts.cpus)
+        sets = [cpu.sme for cpu in self.facts.cpus]
+        return common(sets) if self._has_unchecked_sme else virtualisable(sets)
+
+    @cached_property
+    def sve_limit(self) -> int:
+        """The vq of a fresh vCPU's Z registers; not always one of `sve`."""
+        return self._limit(self.sve, [cpu.sve for cpu in self.facts.cpus])
+
+    @cached_property
+    def sme_limit(self) -> int:
+        """The same in streaming mode, and of ZA. Some kernels offer SME where this is 0."""
+        if self._has_unchecked_sme:
+            return ARCH_VQ_MAX
+        return self._limit(self.sme, [cpu.sme for cpu in self.facts.cpus])
+
+    @property
+    def _has_unchecked_sme(self) -> bool:
+        """Whether the CPUs differ in the smallest length, and the kernel takes that for no limit."""
+        return SME_NEEDS_A_LENGTH not in self.profile and first_partial(c.sme for c in self.facts.cpus) == 1
+
+    def _limit(self, offered: VectorLengths, sets: list[VectorLengths]) -> int:
+        partial = first_partial(sets)
+        if LARGEST_LENGTH_CHECKED in self.profile or not partial:
+            return offered.max
+        return min(partial - 1, common(sets).max)
 
     @cached_property
     def physical_target(self) -> int:
@@ -94,7 +124,9 @@ class Platform:
             return bool(self.sve)
         if feature is F.SME:
             has_sme = F.SME in self.facts.features and SME_GUESTS in self.profile
-            return has_sme and (bool(self.sme) or SME_NEEDS_A_LENGTH not in self.profile)
+            if SME_NEEDS_A_LENGTH in self.profile:
+                return has_sme and bool(self.sme)
+            return has_sme and all(cpu.sme for cpu in self.facts.cpus)
         return feature in self.facts.features
 
     def value(self, reg: RegId, default: int = 0) -> int:
@@ -164,7 +196,11 @@ class Platform:
         return values["plain"]
 
 
-_ID_SPACE = [RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)) for crm in range(1, 8) for op2 in range(8)]
+# What a VM keeps of its own; a host's facts need not name what is 0.
+_ID_SPACE = [
+    *(RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)) for crm in range(1, 8) for op2 in range(8)),
+    *(id_of(sysreg(name)) for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1", "SMIDR_EL1", "CTR_EL0")),
+]
 
 
 def is_feature_id(reg: RegId) -> bool:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from armkvm.abi.caps import Cap
+from armkvm.abi.caps import SME_CAPS, Cap
 from armkvm.abi.regid import RegId
+from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.encoding import SysReg
 from armkvm.model import device_rules, firmware, rules
 from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import EAGER_SPLIT, PHYSICAL_TIMER_IDS, WRITABLE_ID_REGISTERS
+from armkvm.model.profile import EAGER_SPLIT, PHYSICAL_TIMER_IDS, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.tables.writable import reported_masks
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vgic import cpuif, device as gicv3
@@ -59,6 +60,8 @@ def create_vcpu(vm: Vm, vcpu_id: int) -> Vcpu | Refused:
 def check_extension(platform: Platform, cap: int, on_vm: bool) -> int:
     """KVM_CHECK_EXTENSION; negative is an errno, as a few capabilities refuse on /dev/kvm."""
     facts = platform.facts
+    if cap == SME_CAPS.get(platform.profile.name):
+        return int(platform.offers(F.SME))
     value = facts.vm_caps[cap] if on_vm and cap in facts.vm_caps else facts.caps.get(cap, 0)
     if cap == Cap.ARM_SUPPORTED_REG_MASK_RANGES and NON_ID_MASKS in platform.profile:
         value |= 1 << NON_ID_RANGE
@@ -101,7 +104,8 @@ _ENABLE: dict[Cap, tuple[Callable[[Vm], bool], Callable[[Vm, Arguments], bool], 
     Cap.ARM_MTE: (_offered(Cap.ARM_MTE), _any_arguments, True),
     Cap.ARM_SYSTEM_SUSPEND: (lambda vm: True, _any_arguments, False),
     Cap.ARM_EAGER_SPLIT_CHUNK_SIZE: (lambda vm: EAGER_SPLIT in vm.profile, _block_size, False),
-    Cap.ARM_WRITABLE_IMP_ID_REGS: (_offered(Cap.ARM_WRITABLE_IMP_ID_REGS), _any_arguments, True),
+    # the number is another capability's in revision 4 of the SME series
+    Cap.ARM_WRITABLE_IMP_ID_REGS: (lambda vm: WRITABLE_IMP_ID in vm.profile, _any_arguments, True),
     Cap.ARM_SEA_TO_USER: (_offered(Cap.ARM_SEA_TO_USER), _any_arguments, False),
     Cap.MANUAL_DIRTY_LOG_PROTECT2: (
         lambda vm: True,

@@ -15,10 +15,10 @@ from armkvm.arch.idfields import field
 from armkvm.arch.vectors import ARCH_VQ_MAX, QUADWORD_BYTES, VectorLengths
 from armkvm.catalog import id_of
 from armkvm.model import rules, vectors
+from armkvm.model.lifecycle import ACCESS_VECTORS
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
 from armkvm.model.vcpu import Vcpu
-from armkvm.state import Phase
+from armkvm.model.vector_behaviours import LISTS_SME_STATE, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL
 
 ROWS_MAX = ARCH_VQ_MAX * QUADWORD_BYTES
 _VLS = int(RegId.sme_vls())
@@ -60,7 +60,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     if reg in _LENGTHS and _is_vls(vcpu, reg):
         if F.SME not in vcpu.features:
             return Refused(rules.NO_SME)
-        return vls.encode(lengths(vcpu))
+        return vls.encode(lengths(vcpu)) if vcpu.sme_max_vq else Refused(rules.NO_LENGTH_TO_READ)
     refused = _check(vcpu, reg)
     if refused is not None:
         return refused
@@ -121,7 +121,8 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
 
 def _check_permission(vcpu: Vcpu) -> Refused | None:
     """PSTATE.ZA first, then finalization; the first revisions had it the other way round."""
-    not_final = None if vcpu.phase is Phase.READY else Refused(rules.VECTOR_NOT_FINALIZED)
+    rule = vcpu.refuses.get(ACCESS_VECTORS)
+    not_final = None if rule is None else Refused(rule)
     if ZA_OFF_IS_EINVAL in vcpu.vm.profile:
         return not_final or (None if has_za(vcpu) else Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0"))
     return not_final if has_za(vcpu) else Refused(rules.ZA_OFF, "SVCR.ZA is 0")

@@ -5,8 +5,6 @@ Source: Linux virt/kvm/kvm_main.c (__kvm_set_memory_region), arch/arm64/kvm/mmu.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from armkvm.errors import PlaceError
 from armkvm.model import device_rules
 from armkvm.model.outcome import Refused
@@ -15,24 +13,23 @@ LOG_DIRTY_PAGES, READONLY = 1, 2
 PAGE = 4096
 """Of a host kernel with 4 KiB pages; the facts of a host do not say which it has."""
 
-LIMIT = 8 << 30
-"""How much memory one modelled VM can have; what the guest does not touch costs nothing."""
+LIMIT = 4 << 30
+"""How much memory one modelled VM can have."""
 
 _MOST_PAGES = (1 << 31) - 1
 
 
-@dataclass(frozen=True, slots=True)
 class Slot:
-    """`memory` as the guest sees it at `base`."""
+    """`size` bytes that the guest sees at `base`. They cost nothing until they are asked for."""
 
-    number: int
-    base: int
-    memory: bytearray
-    flags: int
+    __slots__ = ("_memory", "base", "flags", "number", "size")
 
-    @property
-    def size(self) -> int:
-        return len(self.memory)
+    def __init__(self, number: int, base: int, size: int, flags: int) -> None:
+        self.number = number
+        self.base = base
+        self.size = size
+        self.flags = flags
+        self._memory: bytearray | None = None
 
     @property
     def end(self) -> int:
@@ -42,6 +39,17 @@ class Slot:
     def is_readonly(self) -> bool:
         """Read-only to the guest; its owner writes it all the same."""
         return bool(self.flags & READONLY)
+
+    @property
+    def memory(self) -> bytearray:
+        """The bytes themselves, in one piece."""
+        if self._memory is None:
+            self._memory = bytearray(self.size)
+        return self._memory
+
+    def read(self, start: int, end: int) -> bytes:
+        """A part of the bytes."""
+        return bytes(end - start) if self._memory is None else bytes(self._memory[start:end])
 
 
 class Memory:
@@ -65,7 +73,7 @@ class Memory:
             del self.slots[number]
         else:
             self._check_limit(size)
-            self.slots[number] = Slot(number, base, bytearray(size), flags)
+            self.slots[number] = Slot(number, base, size, flags)
         self.generation += 1
         return None
 
@@ -105,7 +113,7 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes, across slots that adjoin; ValueError outside them."""
-        return b"".join(slot.memory[start:end] for slot, start, end in self._pieces(address, size))
+        return b"".join(slot.read(start, end) for slot, start, end in self._pieces(address, size))
 
     def write(self, address: int, data: bytes) -> None:
         """Write, also where the guest only reads; ValueError outside the slots, and nothing is written."""

@@ -1,9 +1,10 @@
 """What differs between kernels, as named behaviours.
 
-A `Behaviour` is one way in which kernels differ, with the release that brought it, how to see it
-from userspace and the test that shows it. A `KernelProfile` is the set of behaviours of one
-kernel, plus the few numbers that belong to a header. The model asks for behaviours, never for
-versions; a release number only picks the profile that a recorded host defaults to.
+A behaviour (`model.behaviour`) is one way in which kernels differ, with the release that brought
+it, how to see it from userspace and the test that shows it. A `KernelProfile` is the set of
+behaviours of one kernel, plus the few numbers that belong to a header. The model asks for
+behaviours, never for versions; a release number only picks the profile that a recorded host
+defaults to.
 """
 
 from __future__ import annotations
@@ -36,6 +37,24 @@ from armkvm.model.trap_behaviours import (
     IDST_EXCEPTIONS,
     RAS_BY_FIELD,
     SETTLES_PERMISSIONS,
+)
+from armkvm.model.vector_behaviours import (
+    EL2_LENGTHS_MASKED,
+    FFR_NEEDS_FA64,
+    IMPLICIT_FINALIZATION,
+    LARGEST_LENGTH_CHECKED,
+    LISTS_SME_STATE,
+    SME_GUESTS,
+    SME_NEEDS_A_LENGTH,
+    SME_VLS_ALIAS,
+    SMIDR_PER_VCPU,
+    SMPRI_STORED,
+    SMPRIMAP_IS_ZERO,
+    SVCR_PLAIN,
+    SVE_VLS_CALLS,
+    VECTOR_IDS_ENOENT,
+    ZA_OFF_IS_EINVAL,
+    ZFR0_WITH_SME,
 )
 
 _DIFFERENTIAL = "tests/differential/test_captures.py"
@@ -214,104 +233,6 @@ PMU_NR_COUNTERS = behaviour(
     test=f"{_DIFFERENTIAL} (vcpu_attrs_pmu)",
 )
 
-# -- the SME series ------------------------------------------------------------------------------
-
-_SME = "tests/differential/test_sme.py"
-
-SME_GUESTS = behaviour(
-    "sme-guests",
-    "Guests can have SME: feature, capability, SME_VLS, streaming mode, ZA and ZT0.",
-    source="SME series, all revisions",
-    since="under review",
-    detect="KVM_CAP_ARM_SME is not 0",
-    test=f"{_SME}",
-)
-SME_VLS_ALIAS = behaviour(
-    "sme-vls-alias",
-    "KVM_REG_ARM64_SME_VLS answers at ...ffff, where the posted code had it, as well as at ...fffe, where "
-    "the documentation has it.",
-    source="SME series v4, patches 10 and 14",
-    since="v2 to v8",
-    detect="KVM_GET_ONE_REG of 0x606000000017ffff succeeds",
-    test="tests/unit/test_sme_revisions.py",
-)
-FFR_NEEDS_FA64 = behaviour(
-    "ffr-needs-fa64",
-    "In streaming mode FFR exists only if the guest's ID_AA64SMFR0_EL1.FA64 is set.",
-    source="SME series v10, patch 20",
-    since="v10",
-    detect="FFR with SVCR.SM=1 and FA64=0 is ENOENT",
-    test=f"{_SME}",
-)
-LISTS_SME_STATE = behaviour(
-    "lists-sme-state",
-    "KVM_GET_REG_LIST names SME_VLS, and ZA, ZT0, Z, P and FFR as they exist in the current mode; the first "
-    "revisions named nothing of SME and Z, P and FFR by SVE alone.",
-    source="SME series v11, patches 19 and 21",
-    since="v11",
-    detect="SME_VLS is listed",
-    test=f"{_SME}",
-)
-ZA_OFF_IS_EINVAL = behaviour(
-    "za-off-is-einval",
-    "ZA and ZT0 with PSTATE.ZA clear are EINVAL, found after the check for finalization; from v10 they are "
-    "EBUSY, found before it.",
-    source="SME series v4, patch 21",
-    since="v4 to v9",
-    detect="KVM_GET_ONE_REG of ZA row 0 with SVCR=0",
-    test="tests/unit/test_sme_revisions.py",
-)
-SVCR_PLAIN = behaviour(
-    "svcr-plain",
-    "A write of SVCR stores any value and clears nothing; Z, P and FFR are what the same buffer holds when "
-    "cut to the other length.",
-    source="SME series v4",
-    since="v4",
-    detect="SVCR = 0xff is accepted",
-    test="tests/unit/test_sme_revisions.py",
-)
-SMPRI_STORED = behaviour(
-    "smpri-stored",
-    "SMPRI_EL1 is a register to userspace, stored as written; from v7 it has no id that works.",
-    source="SME series v4, patch 18",
-    since="v4 to v6",
-    detect="SMPRI_EL1 is listed",
-    test="tests/unit/test_sme_revisions.py",
-)
-SMIDR_PER_VCPU = behaviour(
-    "smidr-per-vcpu",
-    "SMIDR_EL1 belongs to each vCPU, shows Implementer and Revision only and takes any value; from v7 it is "
-    "the VM's, like MIDR_EL1.",
-    source="SME series v4, patch 17",
-    since="v4 to v6",
-    detect="two vCPUs can hold different values",
-    test="tests/unit/test_sme_revisions.py",
-)
-ZFR0_WITH_SME = behaviour(
-    "zfr0-with-sme",
-    "ID_AA64ZFR0_EL1 shows the host's value on vCPUs with SME but not SVE.",
-    source="SME series v11, patch 17",
-    since="v11",
-    detect="ID_AA64ZFR0_EL1 of an SME-only vCPU is not 0",
-    test=f"{_SME}",
-)
-EL2_LENGTHS_MASKED = behaviour(
-    "el2-lengths-masked",
-    "Once a VM with EL2 has run, ZCR_EL2 and SMCR_EL2 read without their reserved bits; LEN stays.",
-    source="SME series v12, patch 15; arch/arm64/kvm/nested.c",
-    since="seen on 7.2, 7.3 and sme-v12; not looked for before",
-    detect="ZCR_EL2 written with all ones reads 0xf after KVM_RUN",
-    test=f"{_SME}",
-)
-SME_NEEDS_A_LENGTH = behaviour(
-    "sme-needs-a-length",
-    "SME is offered only if the CPUs agree on at least one streaming vector length.",
-    source="SME series v10, patch 26",
-    since="v10",
-    detect="KVM_CAP_ARM_SME is 0 on a host with SME",
-    test="tests/unit/test_sme_revisions.py",
-)
-
 
 @dataclass(frozen=True, slots=True, eq=False)  # a profile is itself, and can key a cache
 class KernelProfile:
@@ -441,6 +362,7 @@ _SME_V12 = _profile(
     base=_7_2.behaviours,
     add=(
         *(SME_GUESTS, FFR_NEEDS_FA64, LISTS_SME_STATE, ZFR0_WITH_SME, SME_NEEDS_A_LENGTH),
+        *(LARGEST_LENGTH_CHECKED, SMPRIMAP_IS_ZERO),
         IDST_EXCEPTIONS,
     ),
     bits=BITS_SME_V12,
@@ -460,8 +382,37 @@ _SME_V4 = _profile(
     summary="revision 4 of the SME series (February 2025), on 6.14",
 )
 
+# What the road to SVE looked like in the kernels of its time is taken to be as in 6.1, but for SVE.
+_SVE_V7 = _profile(
+    "sve-v7",
+    base=_6_1.behaviours,
+    bits=BITS_6_1,
+    count=7,
+    id_table="6.1",
+    summary="revision 7 of the SVE series (March 2019), as merged in 5.2; the rest as in 6.1",
+)
+_SVE_V5 = _profile(
+    "sve-v5",
+    base=_SVE_V7.behaviours,
+    add=(IMPLICIT_FINALIZATION, VECTOR_IDS_ENOENT),
+    bits=BITS_6_1,
+    count=7,
+    id_table="6.1",
+    summary="revision 5 of the SVE series (February 2019): implicit finalization; the rest as in 6.1",
+)
+_SVE_IOCTL_2017 = _profile(
+    "sve-ioctl-2017",
+    base=_SVE_V7.behaviours,
+    add=(SVE_VLS_CALLS,),
+    bits=BITS_6_1,
+    count=7,
+    id_table="6.1",
+    summary="ioctls for the vector lengths, as proposed in December 2017; the rest as in 6.1",
+)
+
 PROFILES: dict[str, KernelProfile] = {
-    p.name: p for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3, _SME_V4, _SME_V12)
+    p.name: p
+    for p in (_6_1, _6_12, _6_18, _7_0, _7_2, _7_3, _SVE_IOCTL_2017, _SVE_V5, _SVE_V7, _SME_V4, _SME_V12)
 }
 
 

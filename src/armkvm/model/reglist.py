@@ -27,7 +27,7 @@ def listed(vcpu: Vcpu) -> list[int]:
 
 def get_reg_list(vcpu: Vcpu, n: int | None = None) -> list[int] | Refused:
     """KVM_GET_REG_LIST with room for `n` ids, or for all of them."""
-    rule = vcpu.refuses.get(GET_REG_LIST)
+    rule = vcpu.admit(GET_REG_LIST)
     if rule is not None:
         return Refused(rule, count=n)
     ids = listed(vcpu)

@@ -291,7 +291,36 @@ VLS_NOT_PREFIX = _rule(
     "A set of vector lengths must hold exactly the host's lengths up to its own largest one.",
     "Use a prefix of the host's set; between hosts, their longest common prefix.",
 )
-
+VLS_AFTER_RUN = _rule(
+    "vls-after-run",
+    EPERM,
+    "The set of vector lengths is immutable once the vCPU has run.",
+    "Call KVM_ARM_VCPU_SET_SVE_VLS before the first KVM_RUN.",
+)
+NO_SVE_FOR_CALL = _rule(
+    "no-sve-for-call",
+    EINVAL,
+    "KVM_ARM_VCPU_GET_SVE_VLS and KVM_ARM_VCPU_SET_SVE_VLS are for vCPUs with SVE.",
+    "Ask for the SVE feature in KVM_ARM_VCPU_INIT.",
+)
+VECTOR_ID_UNKNOWN = _rule(
+    "vector-id-unknown",
+    ENOENT,
+    "Ids of the SVE class name Zn (2048 bits), Pn and FFR (256 bits) or the vector-length set (512 bits).",
+    "Use the id that KVM_GET_REG_LIST returns.",
+)
+NO_LENGTH_TO_READ = _rule(
+    "no-length-to-read",
+    EINVAL,
+    "The host's CPUs have no streaming vector length in common, and this kernel offers SME all the same.",
+    "Leave SME out on this host.",
+)
+NO_LENGTH_TO_FINALIZE = _rule(
+    "no-length-to-finalize",
+    EIO,
+    "The host's CPUs have no streaming vector length in common, and this kernel offers SME all the same.",
+    "Leave SME out on this host.",
+)
 NOT_STREAMING = _rule(
     "not-streaming",
     ENOENT,

@@ -28,7 +28,7 @@ def first_run(vcpu: Vcpu) -> Refused | None:
     have settled, interrupts are wired.
     """
     # phase
-    rule = vcpu.refuses.get(RUN)
+    rule = vcpu.admit(RUN)
     if rule is not None:
         return Refused(rule)
     if vcpu.has_run:

@@ -45,7 +45,8 @@ def init(vcpu: Vcpu, bits: Iterable[int], target: int) -> Refused | None:
     vm.adopt(vcpu)
     reset(vcpu)
     if vcpu.phase is not Phase.READY:
-        vcpu.enter(Phase.CONFIGURED if vcpu.features & _VECTORS else Phase.READY)
+        unfinished = vcpu.features & _VECTORS and vcpu.life.configures
+        vcpu.enter(Phase.CONFIGURED if unfinished else Phase.READY)
     vcpu.mp_state = MpState.STOPPED if F.POWER_OFF in wanted else MpState.RUNNABLE
     return None
 
@@ -134,6 +135,9 @@ def finalize(vcpu: Vcpu, feature: int | None) -> Refused | None:
     # permission
     if vcpu.phase is Phase.READY:
         return Refused(rules.ALREADY_FINALIZED)
+    # value
+    if F.SME in vcpu.features and not vcpu.sme_max_vq:
+        return Refused(rules.NO_LENGTH_TO_FINALIZE)
     # effect
     vcpu.enter(Phase.READY)
     return None

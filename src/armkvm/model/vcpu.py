@@ -12,7 +12,7 @@ from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import Rule
-from armkvm.model.lifecycle import REFUSED_IN, REFUSED_WHEN_DEAD
+from armkvm.model.lifecycle import REFUSED_WHEN_DEAD, LifeCycle, life_cycle
 from armkvm.state import Phase
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Vcpu:
         "id",
         "id_limits",
         "id_regs",
+        "life",
         "mp_state",
         "p",
         "phase",
@@ -70,6 +71,7 @@ class Vcpu:
     def __init__(self, vm: Vm, vcpu_id: int) -> None:
         self.vm = vm
         self.id = vcpu_id
+        self.life: LifeCycle = life_cycle(vm.profile)
         self.enter(Phase.CREATED)
         self.features: frozenset[F] = frozenset()
         self.requested: frozenset[F] = frozenset()
@@ -99,7 +101,14 @@ class Vcpu:
     def enter(self, phase: Phase) -> None:
         """Move to another phase of life; `refuses` is what that phase refuses, by operation."""
         self.phase = phase
-        self.refuses: Mapping[str, Rule] = REFUSED_IN[phase]
+        self.refuses: Mapping[str, Rule] = self.life.refused_in[phase]
+
+    def admit(self, operation: str) -> Rule | None:
+        """The rule that refuses an operation now; None admits it, which may make the vCPU ready."""
+        rule = self.refuses.get(operation)
+        if rule is None and self.phase is Phase.CONFIGURED and operation in self.life.finalizing:
+            self.enter(Phase.READY)
+        return rule
 
     def die(self) -> None:
         """Refuse everything from now on."""

@@ -17,9 +17,16 @@ from armkvm.arch.idfields import field
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
 from armkvm.catalog import id_of
 from armkvm.model import rules
+from armkvm.model.lifecycle import ACCESS_VECTORS, GET_LENGTHS_CALL, SET_LENGTHS, SET_LENGTHS_CALL
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import FFR_NEEDS_FA64, LISTS_SME_STATE
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vector_behaviours import (
+    FFR_NEEDS_FA64,
+    IMPLICIT_FINALIZATION,
+    LISTS_SME_STATE,
+    SVE_VLS_CALLS,
+    VECTOR_IDS_ENOENT,
+)
 from armkvm.state import Phase
 
 Z_COUNT, P_COUNT = 32, 16
@@ -77,7 +84,7 @@ def lengths(vcpu: Vcpu) -> VectorLengths:
 
 def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG in the SVE class."""
-    if reg == _SVE_VLS:
+    if _is_vls(vcpu, reg):
         if F.SVE not in vcpu.features:
             return Refused(rules.NO_SVE)
         return vls.encode(lengths(vcpu))
@@ -90,7 +97,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
 
 def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG in the SVE class."""
-    if reg == _SVE_VLS:
+    if _is_vls(vcpu, reg):
         return _put_sve_vls(vcpu, data)
     refused = _check(vcpu, reg)
     if refused is not None:
@@ -105,12 +112,19 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     return None
 
 
+def _is_vls(vcpu: Vcpu, reg: int) -> bool:
+    return reg == _SVE_VLS and SVE_VLS_CALLS not in vcpu.vm.profile
+
+
 def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     """Whether an id names a Z, P or FFR that can be accessed now, in the kernel's order."""
+    if IMPLICIT_FINALIZATION in vcpu.vm.profile and F.SVE in vcpu.features:
+        vcpu.admit(ACCESS_VECTORS)  # ahead of everything that may refuse the access
     # identity and size
     prefix, low = reg >> 16, reg & 0xFFFF
     if not ((prefix == _Z_PREFIX and low < _Z_END) or (prefix == _P_PREFIX and SVE_P <= low < _P_END)):
-        return Refused(rules.VECTOR_ID_MALFORMED)
+        unknown = VECTOR_IDS_ENOENT in vcpu.vm.profile
+        return Refused(rules.VECTOR_ID_UNKNOWN if unknown else rules.VECTOR_ID_MALFORMED)
     if not has_z_registers(vcpu):
         return Refused(rules.NOT_STREAMING if F.SME in vcpu.features else rules.NO_SVE)
     if low & 31:
@@ -118,9 +132,8 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     if low >= SVE_FFR and not has_ffr(vcpu):
         return Refused(rules.FFR_STREAMING, "SM=1 and ID_AA64SMFR0_EL1.FA64 is 0")
     # permission
-    if vcpu.phase is not Phase.READY:
-        return Refused(rules.VECTOR_NOT_FINALIZED)
-    return None
+    rule = vcpu.refuses.get(ACCESS_VECTORS)
+    return None if rule is None else Refused(rule)
 
 
 def _put_sve_vls(vcpu: Vcpu, data: bytes | None) -> Refused | None:
@@ -136,8 +149,13 @@ def _put_sve_vls(vcpu: Vcpu, data: bytes | None) -> Refused | None:
 def check_vls(vcpu: Vcpu, host: VectorLengths, data: bytes | None) -> VectorLengths | Refused:
     """Whether a set of vector lengths may be written now; the same rule for SVE and SME."""
     # permission
-    if vcpu.phase is Phase.READY:
-        return Refused(rules.VLS_FINAL)
+    rule = vcpu.refuses.get(SET_LENGTHS)
+    if rule is not None:
+        return Refused(rule)
+    return _check_value(host, data)
+
+
+def _check_value(host: VectorLengths, data: bytes | None) -> VectorLengths | Refused:
     if data is None:
         return Refused(rules.BAD_POINTER)
     # value
@@ -149,6 +167,41 @@ def check_vls(vcpu: Vcpu, host: VectorLengths, data: bytes | None) -> VectorLeng
             f"asked for {{{asked}}}, the host has {{{host}}}, the largest set both have is {{{shared}}}",
         )
     return asked
+
+
+# -- KVM_ARM_VCPU_GET_SVE_VLS, KVM_ARM_VCPU_SET_SVE_VLS -------------------------------------------
+
+
+def get_lengths(vcpu: Vcpu) -> bytes | Refused:
+    """The set of vector lengths by a call of its own, where that exists."""
+    rule = vcpu.refuses.get(GET_LENGTHS_CALL)
+    if rule is not None:
+        return Refused(rule)
+    return vls.encode(lengths(vcpu)) if F.SVE in vcpu.features else Refused(rules.NO_SVE_FOR_CALL)
+
+
+def set_lengths(vcpu: Vcpu, data: bytes) -> Refused | None:
+    """Write the set by a call of its own, until the vCPU first runs."""
+    rule = vcpu.refuses.get(SET_LENGTHS_CALL)
+    if rule is not None:
+        return Refused(rule)
+    # identity
+    if F.SVE not in vcpu.features:
+        return Refused(rules.NO_SVE_FOR_CALL)
+    # permission
+    if vcpu.has_run:
+        return Refused(rules.VLS_AFTER_RUN)
+    # value
+    asked = _check_value(vcpu.vm.platform.sve, data)
+    if isinstance(asked, Refused):
+        return asked
+    # effect
+    vcpu.sve_max_vq = asked.max
+    clear(vcpu)
+    return None
+
+
+# -- SVCR as a plain register ----------------------------------------------------------------------
 
 
 def reinterpret(vcpu: Vcpu, svcr: int) -> None:
@@ -168,7 +221,8 @@ def reinterpret(vcpu: Vcpu, svcr: int) -> None:
 
 
 def _cut(vcpu: Vcpu) -> Vq | None:
-    return vector_length(vcpu) if has_z_registers(vcpu) else None
+    exists = vcpu.phase is Phase.READY and has_z_registers(vcpu)
+    return vector_length(vcpu) if exists else None
 
 
 def _buffer_bytes(vq: Vq) -> int:
@@ -182,8 +236,8 @@ def reset(vcpu: Vcpu) -> None:
     """What KVM_ARM_VCPU_INIT does: lengths back to the default until final, contents to zero."""
     platform = vcpu.vm.platform
     if vcpu.phase is not Phase.READY:
-        vcpu.sve_max_vq = platform.sve.max if F.SVE in vcpu.features else 0
-        vcpu.sme_max_vq = platform.sme.max if F.SME in vcpu.features else 0
+        vcpu.sve_max_vq = platform.sve_limit if F.SVE in vcpu.features else 0
+        vcpu.sme_max_vq = platform.sme_limit if F.SME in vcpu.features else 0
     clear(vcpu)
 
 
@@ -201,7 +255,8 @@ def listed(vcpu: Vcpu) -> list[int]:
     if not has_sve and not (is_streaming(vcpu) and LISTS_SME_STATE in vcpu.vm.profile):
         return []
     with_ffr = has_ffr(vcpu) or LISTS_SME_STATE not in vcpu.vm.profile
-    return [*([_SVE_VLS] if has_sve else []), *_CONTENTS[: None if with_ffr else -1]]
+    with_vls = has_sve and SVE_VLS_CALLS not in vcpu.vm.profile
+    return [*([_SVE_VLS] if with_vls else []), *_CONTENTS[: None if with_ffr else -1]]
 
 
 _CONTENTS = [

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from armkvm.errors import InputError
+from armkvm.hosts.library import load_tree
+from armkvm.traces.schema import faults_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,15 @@ ERRATA = (
         "reads back the set that was written, vCPU 1 its default.",
     ),
 )
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The sequences of a file that nobody has looked at yet; InputError with all its faults."""
+    tree, faults = load_tree(path)
+    faults += faults_of(tree)
+    if faults or not isinstance(tree, dict):
+        raise InputError(str(path), faults)
+    return sequences(tree)
 
 
 def sequences(recording: Mapping[str, Any]) -> list[dict[str, Any]]:

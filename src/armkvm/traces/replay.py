@@ -2,7 +2,7 @@
 
 A sequence starts with a fresh VM, and with vCPU 0 created if it says so. A step names an ioctl,
 its arguments and what was answered: an errno (None for success) and data. Steps marked volatile
-are carried out and not compared.
+are carried out and not compared. `traces.schema` says what sequences must look like.
 """
 
 from __future__ import annotations
@@ -36,16 +36,20 @@ class Difference:
     def __str__(self) -> str:
         why = f"  ({self.because})" if self.because else ""
         where = f"{self.sequence}[{self.step}] {self.call}"
-        return f"{where}: {self.what} recorded {self.recorded}, here {self.here}{why}"
+        return f"{where}: {self.what} recorded {_short(self.recorded)}, here {_short(self.here)}{why}"
 
 
 @dataclass(slots=True)
 class _Stage:
-    """What a sequence has created so far."""
+    """What a sequence has created so far. None stands for a vCPU that was refused here only."""
 
     vm: Vm
-    vcpus: list[Vcpu]
+    vcpus: list[Vcpu | None]
     device: Device | None = None
+
+
+class _LostError(Exception):
+    """A step needs what this place refused to make."""
 
 
 def replay(sequences: Iterable[Mapping[str, Any]], system: System) -> Iterator[Difference]:
@@ -61,7 +65,13 @@ def replay_one(sequence: Mapping[str, Any], system: System) -> Iterator[Differen
         if sequence.get("vcpu0"):
             stage.vcpus.append(vm.create_vcpu(0))
         for number, step in enumerate(sequence["steps"]):
-            answer, error = _carry_out(stage, step)
+            try:
+                answer, error = _carry_out(stage, step)
+            except _LostError as lost:
+                yield Difference(
+                    sequence["name"], number, describe(step), "carried out", True, False, str(lost)
+                )
+                return
             if step.get("volatile"):
                 continue
             for what in _COMPARED:
@@ -71,6 +81,12 @@ def replay_one(sequence: Mapping[str, Any], system: System) -> Iterator[Differen
                         yield Difference(
                             sequence["name"], number, describe(step), what, step[what], here, error
                         )
+
+
+def _short(value: object) -> str:
+    """An answer in a line of text: long contents by their beginning."""
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:64]}... ({len(text) // 2} bytes)"
 
 
 _COMPARED = ("errno", "value", "n_out", "exit_reason", "mmio", "system_event_type")
@@ -98,11 +114,8 @@ def describe(step: Step) -> str:
 
 def _carry_out(stage: _Stage, step: Step) -> tuple[Answer, str]:
     """Issue one call: what it answered, and the place's explanation of a refusal."""
-    call = _CALLS.get(step["ioctl"])
-    if call is None:
-        raise ValueError(f"a step calls {step['ioctl']}, which replay does not know")
     try:
-        answer = call(stage, step)
+        answer = _CALLS[step["ioctl"]](stage, step)
     except KvmError as refused:
         answer = {"errno": errno_name(refused.errno or 0)}
         if "n" in step:
@@ -113,11 +126,23 @@ def _carry_out(stage: _Stage, step: Step) -> tuple[Answer, str]:
 
 
 def _vcpu(stage: _Stage, step: Step) -> Vcpu:
-    return stage.vcpus[step.get("vcpu", 0)]
+    vcpu = stage.vcpus[step.get("vcpu", 0)]
+    if vcpu is None:
+        raise _LostError("its vCPU was refused")
+    return vcpu
 
 
 def _create_vcpu(stage: _Stage, step: Step) -> Answer:
-    stage.vcpus.append(stage.vm.create_vcpu(step["id"]))
+    """Vcpus are counted as they were when the sequence was recorded."""
+    counts = step["errno"] is None
+    try:
+        vcpu = stage.vm.create_vcpu(step["id"])
+    except KvmError:
+        if counts:
+            stage.vcpus.append(None)
+        raise
+    if counts:
+        stage.vcpus.append(vcpu)
     return {}
 
 
@@ -193,7 +218,7 @@ def _create_device(stage: _Stage, step: Step) -> Answer:
 def _attributes(stage: _Stage, step: Step) -> tuple[Attributes, int, int]:
     if step.get("on") == "device":
         if stage.device is None:
-            raise ValueError("a step uses a device before one was created")
+            raise _LostError("its device was refused")
         where: Attributes = stage.device
     else:
         where = _vcpu(stage, step)

@@ -9,10 +9,10 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.catalog import parse
 from armkvm.model import core_regs, matrix, rules, vectors
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import SMIDR_PER_VCPU, SMPRI_STORED, SVCR_PLAIN
 from armkvm.model.sysregs.idregs import read_id, write_implementation
 from armkvm.model.sysregs.table import Row, all_of, rows, store, stored, to, under, with_feature
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vector_behaviours import SMIDR_PER_VCPU, SMPRI_STORED, SMPRIMAP_IS_ZERO, SVCR_PLAIN
 
 _SME = with_feature(F.SME)
 _FPSR = int(parse("FPSR"))
@@ -65,6 +65,8 @@ def _write_smidr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
 
 def _write_smprimap(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     """Priorities are not virtualised: the map is zero."""
+    if SMPRIMAP_IS_ZERO not in vcpu.vm.profile:
+        return store(vcpu, row, value)
     return Refused(rules.SMPRIMAP_ZERO, f"asked for {value:#x}") if value else None
 
 

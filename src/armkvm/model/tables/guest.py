@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from armkvm.model.profile import SME_GUESTS, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
+from armkvm.model.profile import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.trap_behaviours import RAS_BY_FIELD
+from armkvm.model.vector_behaviours import SME_GUESTS
 
 
 class Answer(Enum):

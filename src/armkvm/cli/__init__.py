@@ -1,0 +1,1 @@
+"""The command line: chooses a place, reads files, prints, and says how it went."""

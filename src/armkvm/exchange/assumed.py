@@ -1,0 +1,234 @@
+"""A host of which only a fresh vCPU's registers are known: what they tell, and what is assumed.
+
+A fingerprint shows neither capabilities nor vector lengths nor write masks, nor features that its
+vCPU did not have. What the kernel alone decides is taken from the kernel's profile, what registers
+show is read off them, and the rest is taken as absent. Each assumption is a note of the facts.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from armkvm.abi.caps import Cap
+from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.structs import DeviceType
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.cpus import cpu_of
+from armkvm.arch.fields import Field
+from armkvm.arch.idfields import field
+from armkvm.catalog import id_of, parse
+from armkvm.errors import MissingFacts
+from armkvm.exchange.firecracker import Fingerprint
+from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
+from armkvm.model.profile import PHYSICAL_TARGET, PROFILES
+from armkvm.state import CpuVectors, HostFacts
+
+# What every recorded host answers under a kernel, whatever its CPU; from 6.12 on what is new. The
+# devices that every one of them can create are `_DEVICES`.
+# KVM_CAP_NR_VCPUS, the number of CPUs online, is not known of a fingerprint's host.
+# Source: the recordings (tests/exchange/test_assumed.py compares all of them).
+_SINCE_6_1: dict[Cap, int] = {
+    Cap.IRQCHIP: 1,
+    Cap.USER_MEMORY: 1,
+    Cap.NR_MEMSLOTS: 32767,
+    Cap.MP_STATE: 1,
+    Cap.COALESCED_MMIO: 1,
+    Cap.SYNC_MMU: 1,
+    Cap.DESTROY_MEMORY_REGION_WORKS: 1,
+    Cap.SET_GUEST_DEBUG: 1,
+    Cap.IRQ_ROUTING: 4096,
+    Cap.JOIN_MEMORY_REGIONS_WORKS: 1,
+    Cap.IRQFD: 1,
+    Cap.IOEVENTFD: 1,
+    Cap.INTERNAL_ERROR_DATA: 1,
+    Cap.VCPU_EVENTS: 1,
+    Cap.MAX_VCPUS: 512,
+    Cap.ONE_REG: 1,
+    Cap.SIGNAL_MSI: 1,
+    Cap.READONLY_MEM: 1,
+    Cap.IRQFD_RESAMPLE: 1,
+    Cap.ARM_PSCI: 1,
+    Cap.ARM_SET_DEVICE_ADDR: 1,
+    Cap.DEVICE_CTRL: 1,
+    Cap.ENABLE_CAP_VM: 1,
+    Cap.ARM_PSCI_0_2: 1,
+    Cap.CHECK_EXTENSION_VM: 1,
+    Cap.IOEVENTFD_ANY_LENGTH: 1,
+    Cap.VCPU_ATTRIBUTES: 1,
+    Cap.MAX_VCPU_ID: 512,
+    Cap.MSI_DEVID: -errno.EINVAL,
+    Cap.IMMEDIATE_EXIT: 1,
+    Cap.ARM_USER_IRQ: 1,
+    Cap.COALESCED_PIO: 1,
+    Cap.MANUAL_DIRTY_LOG_PROTECT2: 3,
+    Cap.ARM_IRQ_LINE_LAYOUT_2: 1,
+    Cap.ARM_NISV_TO_USER: 1,
+    Cap.ARM_INJECT_EXT_DABT: 1,
+    Cap.HALT_POLL: 1,
+    Cap.STEAL_TIME: 1,
+    Cap.SET_GUEST_DEBUG2: 0x30003,
+    Cap.PTP_KVM: 1,
+    Cap.BINARY_STATS_FD: 1,
+    Cap.SYSTEM_EVENT_DATA: 1,
+    Cap.ARM_SYSTEM_SUSPEND: 1,
+}
+_SINCE_6_12 = _SINCE_6_1 | {
+    Cap.DIRTY_LOG_RING_ACQ_REL: 0x100000,
+    Cap.DIRTY_LOG_RING_WITH_BITMAP: 1,
+    Cap.COUNTER_OFFSET: 1,
+    Cap.ARM_SUPPORTED_BLOCK_SIZES: 1 << 30 | 1 << 21 | 1 << 12,
+    Cap.ARM_SUPPORTED_REG_MASK_RANGES: 1,
+    Cap.USER_MEMORY2: 1,
+}
+_SINCE_6_18 = _SINCE_6_12 | {
+    Cap.GUEST_MEMFD: 1,
+    Cap.ARM_WRITABLE_IMP_ID_REGS: 1,
+    Cap.ARM_CACHEABLE_PFNMAP_SUPPORTED: -errno.EINVAL,
+    Cap.GUEST_MEMFD_FLAGS: 3,
+}
+_SINCE_7_0 = _SINCE_6_18 | {Cap.ARM_SEA_TO_USER: 1}
+KERNEL_CAPS: Mapping[str, Mapping[Cap, int]] = {
+    "6.1": _SINCE_6_1,
+    "6.12": _SINCE_6_12,
+    "6.18": _SINCE_6_18,
+    "7.0": _SINCE_7_0,
+    "7.2": _SINCE_7_0,
+    "7.3": _SINCE_7_0,
+}
+"""By kernel that a fingerprint can be seen through: the capabilities that the kernel alone decides."""
+
+# Refused on /dev/kvm and answered on a VM: 0 without an ITS, and 0 unless the CPU has what it takes.
+_VM_CAPS = {Cap.MSI_DEVID: 0, Cap.ARM_CACHEABLE_PFNMAP_SUPPORTED: 0}
+_DEVICES = frozenset((DeviceType.VFIO, DeviceType.ARM_VGIC_V3, DeviceType.ARM_VGIC_ITS))
+
+_CAP_OF = {
+    F.SVE: Cap.ARM_SVE,
+    F.PMU_V3: Cap.ARM_PMU_V3,
+    F.PTRAUTH_ADDRESS: Cap.ARM_PTRAUTH_ADDRESS,
+    F.PTRAUTH_GENERIC: Cap.ARM_PTRAUTH_GENERIC,
+}
+_UNKNOWABLE = frozenset((F.SVE, F.SME, F.VEC))
+_EL2 = frozenset((F.HAS_EL2, F.HAS_EL2_E2H0))
+
+_EL1, _RAS = field("ID_AA64PFR0_EL1", "EL1"), field("ID_AA64PFR0_EL1", "RAS")
+_BRPS, _WRPS = field("ID_AA64DFR0_EL1", "BRPs"), field("ID_AA64DFR0_EL1", "WRPs")
+_PARANGE = field("ID_AA64MMFR0_EL1", "PARANGE")
+_PA_BITS = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44, 5: 48}  # beyond that it takes LPA2, which guests are not shown
+_MIDR = parse("MIDR_EL1")
+_HOST_RESETS = frozenset(map(parse, ("ACTLR_EL1", "AMAIR_EL1", "PMCR_EL0", "PMMIR_EL1")))
+
+
+def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = None) -> HostFacts:
+    """The host that a fingerprint was taken on, as far as it can be known.
+
+    `treat_as` names the kernel profile to see it through; without it the fingerprint's own kernel
+    must have one, or MissingFacts. ValueError if there is no such profile.
+    """
+    profile = _profile(fingerprint, name, treat_as)
+    if _EL2.intersection(fingerprint.features):
+        raise MissingFacts(name, "be modelled", ["the registers of a vCPU without EL2"])
+    features = frozenset(f for f in fingerprint.features if isinstance(f, F)) - _UNKNOWABLE
+    values = _initial_values(fingerprint, features)
+    ipa_bits = _PA_BITS.get(_PARANGE.extract(values.get(id_of(_PARANGE.register), 0)), 48)
+    facts = HostFacts(
+        name=name,
+        cpu=_cpu_name(values[_MIDR]),
+        kernel=fingerprint.kernel,
+        profile=profile,
+        caps={int(cap): value for cap, value in _caps(profile, features, values, ipa_bits).items()},
+        vm_caps={int(cap): value for cap, value in _VM_CAPS.items() if cap in KERNEL_CAPS[profile]},
+        features=features | {F.POWER_OFF, F.PSCI_0_2},
+        preferred_target=GENERIC_V8,
+        ipa_bits=ipa_bits,
+        device_types=_DEVICES,
+        cpus=(CpuVectors(),),
+        values={"plain": values},
+        notes=tuple(_notes(fingerprint, profile, ipa_bits)),
+    )
+    if PHYSICAL_TARGET in PROFILES[profile]:
+        facts = replace(facts, preferred_target=Platform(facts, PROFILES[profile]).physical_target)
+    return facts
+
+
+def _profile(fingerprint: Fingerprint, name: str, treat_as: str | None) -> str:
+    known = ", ".join(KERNEL_CAPS)
+    if treat_as is None:
+        own = release(fingerprint.kernel)
+        if own not in KERNEL_CAPS:
+            missing = f"how kernel {own} behaves (say which it is to be treated as: {known})"
+            raise MissingFacts(name, "be modelled", [missing])
+        return own
+    if treat_as not in KERNEL_CAPS:
+        raise ValueError(f"a fingerprint's kernel can be treated as {known}, not as {treat_as!r}")
+    return treat_as
+
+
+def release(kernel: str) -> str:
+    """The major and minor number of a kernel version, ``6.18`` of ``6.18.30-61.116.amzn2023``."""
+    match = re.match(r"[0-9]+\.[0-9]+", kernel, re.ASCII)
+    return match.group() if match else kernel
+
+
+def _cpu_name(midr: int) -> str:
+    cpu = cpu_of(midr)
+    return cpu.name if cpu else f"MIDR_EL1 {midr:#x}"
+
+
+def _initial_values(fingerprint: Fingerprint, features: frozenset[F]) -> dict[RegId, int]:
+    """The registers whose initial value is the host's, less what only the unknowable features show."""
+    values = {
+        reg: int.from_bytes(data, "little") for reg, data in fingerprint.registers.items() if _is_of_host(reg)
+    }
+    for feature in _UNKNOWABLE & HIDDEN_MASKS.keys() - features:
+        for reg, mask in HIDDEN_MASKS[feature].items():
+            if reg in values:
+                values[reg] &= ~mask
+    if ZFR0 in values:
+        values[ZFR0] = 0
+    return values
+
+
+def _is_of_host(reg: RegId) -> bool:
+    encoding = reg.encoding
+    is_id = encoding is not None and encoding.op0 == 3 and encoding.crn == 0
+    return is_id or reg in _HOST_RESETS or reg.reg_class in (RegClass.DEMUX, RegClass.FW)
+
+
+def _caps(profile: str, features: frozenset[F], values: Mapping[RegId, int], ipa_bits: int) -> dict[Cap, int]:
+    """What the kernel answers, what registers show, and the capabilities of features that were had."""
+
+    def shown(part: Field) -> int:
+        return part.extract(values.get(id_of(part.register), 0))
+
+    return {
+        **KERNEL_CAPS[profile],
+        Cap.ARM_EL1_32BIT: int(shown(_EL1) == 2),
+        Cap.ARM_INJECT_SERROR_ESR: int(shown(_RAS) > 0),
+        Cap.GUEST_DEBUG_HW_BPS: shown(_BRPS) + 1,
+        Cap.GUEST_DEBUG_HW_WPS: shown(_WRPS) + 1,
+        Cap.ARM_VM_IPA_SIZE: ipa_bits,
+        **{cap: int(feature in features) for feature, cap in _CAP_OF.items()},
+    }
+
+
+def _notes(fingerprint: Fingerprint, profile: str, ipa_bits: int) -> Iterator[str]:
+    kernel = fingerprint.kernel
+    had = ", ".join(map(str, fingerprint.features))
+    yield f"read from a fingerprint by Firecracker {fingerprint.firecracker}: registers of a vCPU with {had}"
+    if release(kernel) == profile:
+        yield (
+            f"assumed from profile {profile}: capabilities that the kernel alone decides, and which ID "
+            f"register bits a VM may set; {kernel} may carry backports"
+        )
+    else:
+        yield (
+            f"kernel {kernel} is treated as {profile}, as asked for: register lists, capabilities and "
+            f"which ID register bits a VM may set are those of {profile}"
+        )
+    yield "features that the vCPU did not have (PMU, pointer authentication, EL2, MTE) count as not offered"
+    yield "vector lengths are not in a fingerprint: SVE and SME count as not offered"
+    yield f"read off ID registers: {ipa_bits} bits of IPA, breakpoints and watchpoints, AArch32 at EL1, RAS"
+    yield "how many CPUs the host has is not known; all are taken to be alike, with a GICv3"

@@ -1,0 +1,127 @@
+"""Finding a host: built in by name, or in a file; and the kernel it is seen through.
+
+Built-in hosts are resources, ``builtin/PROFILE/NAME.json``: one file for each kernel that a CPU was
+recorded under. A host file is `armkvm.hosts.hostfile`'s form or a whole recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+from armkvm.documents import Limits, parse_json, read_bounded
+from armkvm.errors import Fault, InputError, MissingFacts, UnknownPlace
+from armkvm.hosts import hostfile, recording
+from armkvm.hosts.derive import derive
+from armkvm.model.profile import PROFILES, KernelProfile
+from armkvm.state import HostFacts
+
+LIMITS = Limits(size=64 << 20, depth=16, items=4_000_000)
+_BUILTIN = Path(__file__).with_name("builtin")
+
+
+def is_file(text: str) -> bool:
+    """Whether a host is named by a file: anything with a slash or ending in .json."""
+    return "/" in text or text.endswith(".json")
+
+
+def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile]:
+    """A host by name or file, and the profile it is seen through.
+
+    `kernel` None takes the profile that the facts name, or the nearest older one, which a note of
+    the facts then says. UnknownPlace for names that are none, InputError for a bad file, MissingFacts
+    where the facts do not suffice for that kernel.
+    """
+    if kernel is not None and kernel not in PROFILES:
+        raise UnknownPlace(f"no kernel profile is called {kernel!r}; known are {', '.join(PROFILES)}")
+    facts = at_home(read(Path(text)) if is_file(text) else builtin(text, kernel))
+    facts = derive(facts, kernel or facts.profile)
+    return facts, PROFILES[facts.profile]
+
+
+def at_home(facts: HostFacts) -> HostFacts:
+    """The facts under a profile that exists: their own, or the nearest older one with a note."""
+    if facts.profile in PROFILES:
+        return facts
+    asked = _version(facts.profile)
+    older = [name for name in PROFILES if (known := _version(name)) and asked and known <= asked]
+    if not older:
+        raise MissingFacts(facts.name, "be modelled", [f"how kernel {facts.profile} behaves"])
+    nearest = max(older, key=_version)
+    note = (
+        f"no profile of kernel {facts.profile} is known; the nearest older one, {nearest}, stands in for it"
+    )
+    return replace(facts, profile=nearest, notes=(*facts.notes, note))
+
+
+def _version(profile: str) -> tuple[int, ...]:
+    """A release as numbers that compare; () for a profile that is no release."""
+    parts = profile.split(".")
+    return tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else ()
+
+
+# -- built-in hosts --------------------------------------------------------------------------------
+
+
+@cache
+def names() -> dict[str, tuple[str, ...]]:
+    """Built-in hosts, each with the profiles it has facts for, oldest first."""
+    found: dict[str, list[str]] = {}
+    for profile in _profiles():
+        for path in sorted((_BUILTIN / profile).glob("*.json")):
+            found.setdefault(path.stem, []).append(profile)
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def _profiles() -> list[str]:
+    folders = [path.name for path in _BUILTIN.iterdir() if path.is_dir()]
+    return sorted(folders, key=lambda name: (_version(name) == (), _version(name), name))
+
+
+def builtin(name: str, profile: str | None = None) -> HostFacts:
+    """A built-in host as recorded under `profile`, else the kernel that is modelled on, else the newest."""
+    known = names()
+    if name not in known:
+        near = get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`armkvm hosts` lists them"
+        raise UnknownPlace(
+            f"no built-in host is called {name!r}; {hint} (a file has a slash or ends in .json)"
+        )
+    model = PROFILES[profile].id_table if profile in PROFILES else None
+    recorded = next((kernel for kernel in (profile, model) if kernel in known[name]), known[name][-1])
+    return read(_BUILTIN / str(recorded) / f"{name}.json")
+
+
+def builtins() -> Iterator[HostFacts]:
+    """Every built-in host under the newest kernel it has facts for."""
+    return map(builtin, names())
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def read(path: Path) -> HostFacts:
+    """The host in a file: distilled, or a recording. InputError with all that is wrong."""
+    return from_tree(*load_tree(path), path.stem, str(path))
+
+
+def load_tree(path: Path) -> tuple[object, list[Fault]]:
+    """The document in a file, with the faults that every document can have."""
+    return parse_json(read_bounded(path, LIMITS.size), str(path), LIMITS)
+
+
+def from_tree(tree: object, faults: list[Fault], name: str, source: str) -> HostFacts:
+    """The host in a parsed document."""
+    if not isinstance(tree, dict) or not {"format", "schema"} & tree.keys():
+        expected = f'"format": "{hostfile.FORMAT}" or "schema": "{recording.SCHEMA}"'
+        raise InputError(source, [*faults, Fault("$", f"expected an object with {expected}")])
+    try:
+        host = hostfile.decode(tree, source) if "format" in tree else recording.read(tree, name, source)
+    except InputError as bad:
+        raise InputError(source, [*faults, *bad.faults]) from None
+    if faults:
+        raise InputError(source, faults)
+    return host

@@ -1,0 +1,222 @@
+"""What the ABI says, from the tables that the model runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from armkvm import catalog
+from armkvm.abi.regid import RegId
+from armkvm.arch.sysregs import name_of as sysreg_name
+from armkvm.errors import Rule, errno_name
+from armkvm.migration import ordering
+from armkvm.model.behaviour import BEHAVIOURS, Behaviour
+from armkvm.model.lifecycle import REFUSES
+from armkvm.model.profile import PROFILES, KernelProfile
+from armkvm.model.tables.writable import LINEAGE, reported_mask, writable_fields
+from armkvm.report.registers import decoded, decoded_tree
+from armkvm.report.table import Table
+from armkvm.state import Phase
+from armkvm.traces.trials import Trial
+
+Parts = list[str | Table]
+
+# -- rules and errnos ------------------------------------------------------------------------------
+
+
+def rule(one: Rule) -> Parts:
+    """A rule of the rule book."""
+    return [f"{one.name}: {errno_name(one.errno)}", f"  {one.sentence}", f"  {one.remedy}"]
+
+
+def rules(some: Sequence[Rule]) -> Parts:
+    """Several rules, in the book's order."""
+    return [line for one in some for line in rule(one)]
+
+
+def rule_tree(one: Rule) -> dict[str, Any]:
+    """A rule for programs."""
+    return {
+        "rule": one.name,
+        "errno": errno_name(one.errno),
+        "sentence": one.sentence,
+        "remedy": one.remedy,
+    }
+
+
+# -- kernels ---------------------------------------------------------------------------------------
+
+
+def behaviour(one: Behaviour) -> Parts:
+    """One difference between kernels."""
+    rows = (
+        ("since", one.since),
+        ("seen by", one.detect),
+        ("source", one.source),
+        ("kernels", " ".join(_kernels(one)) or "none"),
+    )
+    return [one.name, f"  {one.sentence}", *(f"  {word:8} {text}" for word, text in rows)]
+
+
+def behaviour_tree(one: Behaviour) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "behaviour": one.name,
+        "sentence": one.sentence,
+        "since": one.since,
+        "detect": one.detect,
+        "source": one.source,
+        "kernels": _kernels(one),
+    }
+
+
+def _kernels(one: Behaviour) -> list[str]:
+    return [name for name, profile in PROFILES.items() if one.name in profile]
+
+
+def profiles(some: Sequence[KernelProfile]) -> Parts:
+    """How kernels differ; a single one with all it has."""
+    rows = [
+        (one.name, *("yes" if one.name in profile else "no" for profile in some), one.sentence)
+        for one in BEHAVIOURS.values()
+        if _tells_apart(one, some)
+    ]
+    titles = [f"{profile.name}: {profile.summary}" for profile in some if profile.summary]
+    if not rows:
+        return [*titles, "the model knows no difference between them"]
+    return [*titles, Table(("BEHAVIOUR", *(profile.name for profile in some), "WHAT IT IS"), rows)]
+
+
+def profiles_tree(some: Sequence[KernelProfile]) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "profiles": [profile.name for profile in some],
+        "behaviours": {
+            one.name: {"sentence": one.sentence, **{profile.name: one.name in profile for profile in some}}
+            for one in BEHAVIOURS.values()
+            if _tells_apart(one, some)
+        },
+    }
+
+
+def _tells_apart(one: Behaviour, some: Sequence[KernelProfile]) -> bool:
+    has = {one.name in profile for profile in some}
+    return len(has) > 1 or (len(some) == 1 and has == {True})
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def phases(operation: str) -> Table:
+    """What the life cycle's table says of a call."""
+    row = REFUSES[operation]
+    return Table(
+        ("PHASE", operation),
+        (
+            (phase.value, "admitted" if one is None else f"{errno_name(one.errno)} ({one.name})")
+            for phase, one in zip(Phase, row, strict=True)
+        ),
+    )
+
+
+def trials(came: Sequence[Trial], errno: int | None = None) -> Parts:
+    """What a call answered when it was tried: each answer with its rule and its circumstances.
+
+    With `errno` only that answer.
+    """
+    parts: Parts = []
+    for (number, name), group in _by_answer(came).items():
+        if errno is None or number == errno:
+            title = "succeeds" if number is None else f"{errno_name(number)}{f' ({name})' if name else ''}"
+            parts += [title, *_reason(group[0].rule), *_circumstances(group, came)]
+    return parts
+
+
+def trials_tree(came: Iterable[Trial]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "errno": None if errno is None else errno_name(errno),
+            "rule": name or None,
+            "circumstances": [
+                {"vcpu": trial.kind, "moment": trial.moment, "way": trial.way} for trial in group
+            ],
+        }
+        for (errno, name), group in _by_answer(came).items()
+    ]
+
+
+def _by_answer(came: Iterable[Trial]) -> dict[tuple[int | None, str], list[Trial]]:
+    answers: dict[tuple[int | None, str], list[Trial]] = {}
+    for trial in came:
+        answers.setdefault((trial.errno, trial.rule.name if trial.rule else ""), []).append(trial)
+    return answers
+
+
+def _reason(one: Rule | None) -> list[str]:
+    return [] if one is None else [f"  {one.sentence}", f"  {one.remedy}"]
+
+
+def _circumstances(group: Iterable[Trial], everything: Sequence[Trial]) -> list[str]:
+    """When an answer came, briefly: kinds, moments and ways are named where they make a difference."""
+    ways: dict[tuple[str, str], list[str]] = {}
+    for trial in group:
+        ways.setdefault((trial.kind, trial.moment), []).append(trial.way)
+    moments: dict[tuple[str, str], list[str]] = {}
+    for (kind, moment), these in ways.items():
+        tried = {each.way for each in everything if (each.kind, each.moment) == (kind, moment)}
+        how = "" if tried == set(these) else " or ".join(these)
+        moments.setdefault((kind, how), []).append(moment)
+    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (kind, how), at in moments.items():
+        kinds.setdefault((how, tuple(at)), []).append(kind)
+    lines = []
+    for (how, when), who in kinds.items():
+        there = {each.kind for each in everything if each.moment in when}
+        subject = "any vCPU" if set(who) == there else ", ".join(who)
+        lines.append(f"  - {subject}: {' or '.join(when)}{f', {how}' if how else ''}")
+    return lines
+
+
+# -- registers -------------------------------------------------------------------------------------
+
+
+def register(reg: RegId, listed_by: Sequence[str]) -> Parts:
+    """A register: its id, when it is listed, when it is restored, and what may be written."""
+    parts: Parts = list(decoded(reg))
+    parts.append(f"  listed    {'; '.join(listed_by) if listed_by else 'never'}")
+    if catalog.name_of(reg):
+        where = ordering.rule_of(reg)
+        stage = where.stage.name.lower().replace("_", " ")
+        parts.append(f"  restored  in the step {stage!r}: {where.because}")
+    masks = _masks(reg)
+    if masks:
+        parts += ["", Table(("KERNEL", "WRITABLE", "FIELDS THAT CAN CHANGE"), masks)]
+    return parts
+
+
+def register_tree(reg: RegId, listed_by: Sequence[str]) -> dict[str, Any]:
+    """The same for programs."""
+    tree: dict[str, Any] = {**decoded_tree(reg), "listed": list(listed_by)}
+    if catalog.name_of(reg):
+        where = ordering.rule_of(reg)
+        tree["restored"] = {"step": where.stage.name.lower(), "rule": where.name, "because": where.because}
+    tree["writable"] = {kernel: {"mask": mask, "fields": fields} for kernel, mask, fields in _masks(reg)}
+    return tree
+
+
+def _masks(reg: RegId) -> list[tuple[str, str, str]]:
+    """Per kernel: the mask that the ioctl reports and the fields in it that really change."""
+    encoding = reg.encoding
+    if encoding is None or not ordering.is_feature_id(reg):
+        return []
+    rows = []
+    for kernel in LINEAGE:
+        mask = reported_mask(kernel, encoding)
+        try:
+            fields = " ".join(field.name for field in writable_fields(kernel, encoding))
+        except ValueError:  # no feature ID register, though in their space
+            fields = ""
+        if mask or fields:
+            rows.append((kernel, f"{mask:#x}" if mask else "not reported", fields or sysreg_name(encoding)))
+    return rows
