@@ -17,7 +17,8 @@ from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem, ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.hosts.recording import facts
-from armkvm.model.profile import PROFILES, SME_GUESTS, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
+from armkvm.model.profile import PROFILES, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
+from armkvm.model.vector_behaviours import SME_GUESTS
 from armkvm.state import CpuVectors, HostFacts
 
 MACHINE = {F.PSCI_0_2}
