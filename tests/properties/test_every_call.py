@@ -357,5 +357,5 @@ def test_any_calls_in_any_order(profile: str, shape: str) -> None:
     """See the module's text."""
     machine = type("Case", (EveryCall,), {"profile": profile, "shape": shape})
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=12, stateful_step_count=30, deadline=None)
+        machine, settings=settings(max_examples=8, stateful_step_count=30, deadline=None)
     )

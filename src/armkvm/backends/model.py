@@ -115,7 +115,7 @@ class _Attributes(ABC):
 
 
 def open_place(uri_rest: str, options: Mapping[str, str]) -> ModelSystem:
-    """``model:HOST[?kernel=PROFILE]``: a built-in host, or a host file or recording."""
+    """``model:HOST[?kernel=KERNEL[+BEHAVIOUR]...]``: a built-in host, or a host file or recording."""
     from armkvm.hosts.library import find
 
     unknown = sorted(options.keys() - {"kernel"})
@@ -140,7 +140,7 @@ class ModelSystem(_Handle):
     @property
     def notes(self) -> tuple[str, ...]:
         """What a user of this model should be told about its facts."""
-        return self.platform.facts.notes
+        return (*self.platform.facts.notes, *self.platform.assumptions)
 
     def api_version(self) -> int:
         return 12

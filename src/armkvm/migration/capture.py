@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.base import Feature, System, Vcpu
 from armkvm.migration.bulk import read_all
-from armkvm.migration.ordering import READ_FIRST
+from armkvm.migration.ordering import READ_FIRST, ReadFirst
 from armkvm.migration.snapshot import Origin, Snapshot, VcpuEvents, VcpuState, VmConfig
 from armkvm.state import RegisterSet
 
@@ -30,14 +31,11 @@ def capture(
 
 def capture_vcpu(vcpu: Vcpu, features: Collection[Feature]) -> VcpuState:
     """One vCPU's state; see `capture`."""
+    early, absent = read_all(vcpu, [row.reg for row in READ_FIRST if _may_exist(row, features)])
     listed = vcpu.reg_list()
-    first = [row.reg for row in READ_FIRST if row.reg in listed]
-    if first:
-        early, refused_early = read_all(vcpu, first)
-        listed = vcpu.reg_list()
-        late, refused = read_all(vcpu, [reg for reg in listed if reg not in first])
-        read, refused = early | late, refused_early | refused
-        values = {reg: read[reg] for reg in listed if reg in read}
+    if early or absent:
+        late, refused = read_all(vcpu, [reg for reg in listed if reg not in early])
+        values = {reg: (early if reg in early else late)[reg] for reg in listed if reg not in refused}
     else:
         values, refused = read_all(vcpu, listed)
     return VcpuState(
@@ -48,3 +46,8 @@ def capture_vcpu(vcpu: Vcpu, features: Collection[Feature]) -> VcpuState:
         mp_state=vcpu.get_mp_state(),
         events=VcpuEvents.parse(vcpu.get_vcpu_events()),
     )
+
+
+def _may_exist(row: ReadFirst, features: Collection[Feature]) -> bool:
+    """Whether a vCPU with these features may have the register; a bare bit number may mean any feature."""
+    return row.feature in features or any(not isinstance(feature, VcpuFeature) for feature in features)
