@@ -17,6 +17,7 @@ from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem, ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.hosts.recording import facts
+from armkvm.model.lifecycle import FINALIZE
 from armkvm.model.profile import PROFILES, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.vector_behaviours import SME_GUESTS
 from armkvm.state import CpuVectors, HostFacts
@@ -94,9 +95,12 @@ def system(host: HostFacts, profile: str | None = None) -> ModelSystem:
 
 
 def vcpu_on(host: HostFacts, *features: F, profile: str | None = None) -> ModelVcpu:
-    """A fresh vCPU, initialised and, with SVE or SME, finalized."""
+    """A fresh vCPU, initialised and, with SVE or SME, ready: finalized, where there is a call for it, and
+    listed, which does it where there is none.
+    """
     vcpu = system(host, profile).create_vm().create_vcpu(0)
     vcpu.init({*MACHINE, *features})
-    if {F.SVE, F.SME} & set(features):
+    if {F.SVE, F.SME} & set(features) and FINALIZE not in vcpu.vcpu.refuses:
         vcpu.finalize(F.SVE)
+    vcpu.reg_list()
     return vcpu
