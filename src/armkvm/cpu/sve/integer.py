@@ -179,6 +179,21 @@ def with_immediate(operation: Binary) -> Callable[..., None]:
     return execute
 
 
+def signed_saturating_immediate(sign: int) -> Callable[..., None]:
+    """SQADD and SQSUB: signed lanes, but an immediate that counts from 0."""
+
+    def execute(m: Machine, size: int, sh: int, imm: int, Zdn: int) -> None:
+        if sh and not size:
+            raise Undefined
+        lanes, amount, info = m.i(Zdn, size), imm << 8 * sh, np.iinfo(SIGNED[size])
+        wrapped = m.u(Zdn, size) + UNSIGNED[size].type(sign * amount & int(np.iinfo(UNSIGNED[size]).max))
+        over = lanes > info.max - amount if sign > 0 else lanes < info.min + amount
+        limit = info.max if sign > 0 else 1 << 8 * lanes.itemsize - 1
+        m.set_z(Zdn, size, np.where(over, UNSIGNED[size].type(limit), wrapped))
+
+    return execute
+
+
 def with_small_immediate(operation: Binary, signed_lanes: bool) -> Callable[..., None]:
     def execute(m: Machine, size: int, imm: int, Zdn: int) -> None:
         lanes = (m.i if signed_lanes else m.u)(Zdn, size)
@@ -459,9 +474,7 @@ ROWS = (
             ("000", "ADD", np.add),
             ("001", "SUB", np.subtract),
             ("011", "SUBR", lambda a, b: b - a),
-            ("100", "SQADD", _UNPREDICATED["100"][1]),
             ("101", "UQADD", _UNPREDICATED["101"][1]),
-            ("110", "SQSUB", _UNPREDICATED["110"][1]),
             ("111", "UQSUB", _UNPREDICATED["111"][1]),
         )
     ),
@@ -478,6 +491,15 @@ ROWS = (
             ("010", "SMIN", np.minimum, True),
             ("011", "UMIN", np.minimum, False),
         )
+    ),
+    *(
+        Row(
+            f"{name} (immediate)",
+            f"{_D} size:2 100 {bits} 11 sh:1 imm:8 Zdn:5",
+            Check.SVE,
+            signed_saturating_immediate(sign),
+        )
+        for bits, name, sign in (("100", "SQADD", 1), ("110", "SQSUB", -1))
     ),
     Row("MUL (immediate)", f"{_D} size:2 110 000 110 imm:8 Zdn:5", Check.SVE, mul_immediate),
     Row("SCLAMP", "01000100 size:2 0 Zm:5 110000 Zn:5 Zd:5", Check.SVE, clamp(True), "sme"),

@@ -69,26 +69,22 @@ def ld1_reg(m: Machine, dtype: int, Rm: int, Pg: int, Rn: int, Zt: int) -> None:
     _contiguous(m, dtype, m.get_xsp(Rn) + (m.get_x(Rm) << DTYPES[dtype][0]), Pg, Zt)
 
 
-def _first_fault(m: Machine, dtype: int, base: int, Pg: int, Zt: int, first_faults: bool) -> None:
-    """Lane by lane; from the first failing lane on, FFR is cleared and the lanes read as zero.
+def _first_fault(m: Machine, dtype: int, base: int, Pg: int, Zt: int, take: bool) -> None:
+    """Lane by lane; at the first failing lane the load ends, and FFR is cleared from there on.
 
-    A failure of the first active lane is taken (LDFF1) or suppressed as well (LDNF1).
+    A failure of the first active lane is taken (LDFF1) or suppressed as well (LDNF1). What lanes
+    hold whose FFR bit is already false is up to the implementation; they are loaded.
     """
     msize, size, sign = DTYPES[dtype]
-    active = m.active(Pg, size)
-    lanes = np.zeros(len(active), UNSIGNED[msize])
-    ffr = m.ffr().copy()
-    valid = ffr[:: 1 << size]
-    take = first_faults
-    for lane in np.flatnonzero(active):
-        if not take and not valid[lane]:
-            break
+    lanes = np.zeros(m.counts[size], UNSIGNED[msize])
+    for lane in np.flatnonzero(m.active(Pg, size)).tolist():
         try:
-            data = m.memory.load(base + (int(lane) << msize) & MASK64, 1 << msize)
+            data = m.memory.load(base + (lane << msize) & MASK64, 1 << msize)
         except (GuestException, OutsideMemory):
             if take:
                 raise
-            ffr[int(lane) << size :] = False
+            ffr = m.ffr().copy()
+            ffr[lane << size :] = False
             m.set_ffr(ffr)
             break
         lanes[lane] = int.from_bytes(data, "little")

@@ -17,7 +17,7 @@ def ptrue(m: Machine, size: int, s: int, pattern: int, Pd: int) -> None:
     lanes = np.arange(m.counts[size]) < elements_of(m, pattern, size)
     m.set_p(Pd, size, lanes)
     if s:
-        m.test(np.ones(m.counts[size], np.bool_), lanes)
+        m.test(lanes, lanes)
 
 
 def pfalse(m: Machine, Pd: int) -> None:
