@@ -12,14 +12,23 @@ from armkvm.cpu.features import PeFeatures
 
 # Extensions younger than the engine, outside SVE and SME.
 _LATER_BASE: tuple[tuple[str, str], ...] = (
-    ("MOPS", "x:2 011 0 01 y:2 0 r:5 z:4 01 n:10"),
+    ("MOPS", "x:2 011 v:1 01 y:2 0 r:5 z:4 01 n:10"),
+    ("MTE (STGP)", "0110100 x:2 0 r:22"),
+    ("THE (RCWCLR, RCWSET, RCWSWP)", "0 s:1 111000 a:1 r:1 1 m:5 1 o:3 00 n:10"),
+    ("THE (pairs and compare)", "0 s:1 011001 a:1 r:1 1 m:5 o:4 t:2 n:10"),
+    ("RCPC3 (SIMD&FP)", "x:2 011101 o:2 0 i:9 10 n:10"),
+    ("CPA (MADDPT, MSUBPT)", "10011011 011 m:5 o:1 a:5 n:10"),
+    ("HBC (BC.cond)", "01010100 i:19 1 c:4"),
+    ("FP8 (by element, widening)", "0 q:1 1 01111 s:2 i:6 1000 h:1 0 n:10"),
+    ("FP8 (by element)", "0 q:1 0 01111 s:2 i:6 0000 h:1 0 n:10"),
+    ("LUT (AdvSIMD)", "01001110 s:2 0 m:5 0 i:3 00 n:10"),
     ("CSSC (register)", "x:1 0 011010110 m:5 0110 o:2 n:10"),
     ("CSSC (immediate)", "x:1 0 0 1000111 o:4 i:8 n:10"),
     ("CSSC (one source)", "x:1 1 0 11010110 00000 000110 n:10"),
     ("CSSC (CNT)", "x:1 1 0 11010110 00000 000111 n:10"),
     ("CSSC (ABS)", "x:1 1 0 11010110 00000 001000 n:10"),
     ("MTE (tags)", "11011001 o:2 1 i:9 p:2 n:10"),
-    ("MTE (arithmetic)", "1 s:1 0100011 0 i:6 00 t:4 n:10"),
+    ("MTE (ADDG, SUBG)", "1 s:1 01000110 i:6 o:2 t:4 n:10"),
     ("MTE (IRG, GMI)", "10011010110 m:5 000 1 0 o:1 n:10"),
     ("MTE (SUBP)", "1 0 s:1 11010110 m:5 000000 n:10"),
     ("LS64", "11111000001 11111 1 o:3 00 n:10"),
@@ -37,19 +46,13 @@ _LATER_BASE: tuple[tuple[str, str], ...] = (
     ("128-bit system registers", "11010101 01 l:1 r:21"),
     ("compare and branch (CMPBR)", "x:1 111010 y:1 r:24"),
     ("CPA", "x:1 0 0 11010000 m:5 001 i:3 n:10"),
-    ("THE (RCWCAS)", "0 s:1 011001 a:1 r:1 1 m:5 0 0 0 0 1 0 n:10"),
 )
 _BASE = tuple(parse_pattern(pattern)[:2] for _name, pattern in _LATER_BASE)
 
-# Known holes of the SVE encoding space (bits 28:25 = 0010).
+# Holes of the SVE encoding space: numbers of the predicated binary group that name no operation.
 _SVE_UNALLOCATED = tuple(
-    parse_pattern(pattern)[:2]
-    for pattern in (
-        "00000100 s:2 0 11111 000 r:13",  # predicated binary, no such operation
-        "00000100 s:2 0 00010 000 r:13",
-        "00000100 s:2 0 1011 0 001 r:13",
-        "1000010 s:2 1 r:22".replace("1 r:22", "x:1 r:22"),
-    )[:3]
+    parse_pattern(f"00000100 s:2 0 {number} 000 r:13")[:2]
+    for number in ("00010", "00110", "00111", "01110", "01111", "10001", "11100", "11101", "11110", "11111")
 )
 
 

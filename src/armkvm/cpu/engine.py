@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from unicorn import arm64_const as arm
 
 from armkvm.arch.encoding import SysReg
-from armkvm.cpu.guest_memory import PAGE, GuestMemory
+from armkvm.cpu.guest_memory import IPA_LIMIT, PAGE, GuestMemory
 from armkvm.cpu.native import RegisterBatch, address_of
+from armkvm.cpu.poison import poisonous
 from armkvm.cpu.port import ENGINE_REGISTERS
 from armkvm.cpu.state import Z_BYTES, CoreState, VectorState
 from armkvm.cpu.translation import AccessKind, Mapping
@@ -69,6 +70,7 @@ _OUTSIDE = {
 }
 _ENGINE_ENCODINGS = np.array(sorted(ENGINE_REGISTERS), np.uint32)
 CODE_BUFFER_BYTES = 32 << 20
+_NOWHERE = IPA_LIMIT
 
 
 def _is_system(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
@@ -86,7 +88,7 @@ class Handler(Protocol):
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None: ...
 
-    def on_outside(self, address: int, size: int, value: int, kind: AccessKind) -> None: ...
+    def on_outside(self, va: int, size: int, kind: AccessKind) -> None: ...
 
     def on_watched(self, va: int) -> None: ...
 
@@ -118,7 +120,15 @@ class Engine:
         self._mapped: dict[tuple[int, int, bool], Any] = {}
         self._generation = -1
         self._code_pages: dict[int, int] = {}  # virtual page -> physical, of those fetched from
-        self._code_ipas: set[int] = set()
+        self._scanned: dict[int, bytes] = {}  # physical page -> what was in it when it was scanned
+        self._writable: set[int] = set()  # physical pages the engine may have a writable mapping of
+        self._poison: dict[int, list[int]] = {}  # virtual page -> addresses the engine must not translate
+        self._exit: int | None = None
+        self.conflict: AccessKind | None = None
+        self._refused: int | None = None
+        self._running = False
+        self.deferred = False
+        self._stepping = False
         self._page_hooks: dict[int, list[int]] = {}
         self.gated = False
         self._install_hooks()
@@ -213,11 +223,31 @@ class Engine:
     def start(self, pc: int, microseconds: int = 0) -> bool:
         """Run from `pc` until something stops it; False if that was an access without memory."""
         self._map_slots()
+        if self.deferred:
+            self.flush_translations()
+        self.conflict = self._refused = None
+        self.deferred, self._running = False, True
         try:
             self._uc.emu_start(pc, 0, timeout=microseconds)
         except uc.UcError:
+            self._running = False
+            if self._refused is not None:
+                self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
             return False
+        finally:
+            self._running = False
         return True
+
+    def step_store(self, pc: int) -> bool:
+        """Execute the one store at `pc` that goes to a page of code, as `start` does."""
+        before, self._exit, self._stepping = self._exit, pc + 4, True
+        self._set_exits()
+        self.flush_code()
+        try:
+            return self.start(pc)
+        finally:
+            self._exit, self._stepping = before, False
+            self.flush_translations()
 
     def stop(self) -> None:
         self._uc.emu_stop()
@@ -235,27 +265,51 @@ class Engine:
 
     def set_exit(self, va: int | None) -> None:
         """Make `start` return before the instruction at `va` executes."""
-        self._uc.ctl_set_exits([] if va is None else [va])
-        self.flush_code()
+        self._exit = va
+        if not self._defer():
+            self._set_exits()
+            self.flush_code()
+
+    def _set_exits(self) -> None:
+        exits = [va for page in self._poison.values() for va in page]
+        self._uc.ctl_set_exits(exits if self._exit is None else [*exits, self._exit])
 
     def flush_code(self) -> None:
         """Forget translated code."""
         self._uc.ctl_flush_tb()
 
     def flush_translations(self) -> None:
-        """Forget cached address translations; the next access of each page asks the handler."""
-        self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
+        """Forget cached address translations and code; the next access of each page asks the handler.
+
+        From within a hook this waits until the engine has stopped: see `deferred`.
+        """
+        if self._defer():
+            return
         for hooks in self._page_hooks.values():
             for hook in hooks:
                 self._uc.hook_del(hook)
         self._page_hooks.clear()
-        self._code_pages.clear()
-        self._code_ipas.clear()
+        self._poison.clear()
+        self._set_exits()
         self.flush_code()
+        # Last, because dropping code may itself look pages up.
+        self._uc.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
+        self._code_pages.clear()
+        self._scanned.clear()
+        self._writable.clear()
 
     def is_code(self, ipa: int, size: int) -> bool:
         """Whether any of [ipa, ipa + size) lies in a page that instructions were fetched from."""
-        return any(page in self._code_ipas for page in range(ipa & -PAGE, ipa + size, PAGE))
+        return any(page in self._scanned for page in range(ipa & -PAGE, ipa + size, PAGE))
+
+    def is_poison(self, va: int) -> bool:
+        """Whether `va` holds a word that only the PE may look at."""
+        return va in self._poison.get(va & -PAGE, ())
+
+    def recheck_code(self) -> None:
+        """Forget everything if code was changed from outside since it was scanned."""
+        if any(self._memory.read(ipa, PAGE) != content for ipa, content in self._scanned.items()):
+            self.flush_translations()
 
     def _map_slots(self) -> None:
         if self._generation == self._memory.generation:
@@ -276,28 +330,28 @@ class Engine:
     # Watched instructions: a callback before every one, found by scanning each page that is fetched
 
     def set_gate(self, on: bool) -> None:
-        """Whether `on_fp` is called before each FP or AdvSIMD instruction; costs nothing while off."""
+        """Whether FP and AdvSIMD instructions are watched too; costs nothing while off."""
         if on != self.gated:
             self.gated = on
-            self._watch_again(list(self._code_pages))
+            self.flush_translations()
 
-    def code_maintained(self, va: int | None = None) -> None:
-        """Code (of one page, or anywhere) has changed, and whoever changed it says so."""
-        self._watch_again(list(self._code_pages) if va is None else [va & -PAGE])
-
-    def _watch_again(self, pages: list[int]) -> None:
-        for va in pages:
-            for hook in self._page_hooks.pop(va, ()):
-                self._uc.hook_del(hook)
-            if va in self._code_pages:
-                self._watch_page(va, self._code_pages[va])
-        self.flush_code()
+    def _defer(self) -> bool:
+        """Code must not be dropped under the engine's feet: stop it, and drop the code before it starts."""
+        if self._running:
+            self.deferred = True
+            self._uc.emu_stop()
+        return self._running
 
     def _watch_page(self, va: int, ipa: int) -> None:
         page = self._memory.read(ipa, PAGE)
         if page is None:
             return
         words = np.frombuffer(page, "<u4")
+        self._scanned[ipa] = page
+        poison = np.flatnonzero(poisonous(words))
+        if poison.size or va in self._poison:
+            self._poison[va] = [va + 4 * int(n) for n in poison]
+            self._set_exits()
         flags = _is_system(words)
         if self.gated:
             flags |= words >> np.uint32(26) & np.uint32(3) == 3
@@ -334,22 +388,48 @@ class Engine:
         kind = _KINDS[access]
         mapping = self._handler.on_translate(va, kind)
         if mapping is None:
-            return False
-        entry.paddr = mapping.ipa
-        rights = uc.UC_PROT_READ if mapping.read else 0
+            return self._refuse(va, kind, entry)
         slot = self._memory.find(mapping.ipa)
-        if mapping.write and (slot is None or not slot.readonly):
-            rights |= uc.UC_PROT_WRITE
-        entry.perms = rights | (uc.UC_PROT_EXEC if mapping.execute else 0)
         page, ipa = va & -PAGE, mapping.ipa & -PAGE
+        wanted = ipa in (self._writable if kind is AccessKind.FETCH else self._scanned)
+        if wanted and slot is not None and kind is not AccessKind.READ and not self._stepping:
+            # No page is writable and translated from at once: what is translated has been scanned.
+            self.conflict = kind
+            return self._refuse(va, kind, entry)
+        write = (
+            mapping.write and kind is not AccessKind.FETCH and (self._stepping or ipa not in self._scanned)
+        )
+        if slot is not None and slot.readonly:
+            write = False
+            if kind is AccessKind.WRITE:
+                return self._refuse(va, kind, entry)
         if kind is AccessKind.FETCH and self._code_pages.get(page) != ipa:
             self._code_pages[page] = ipa
-            self._code_ipas.add(ipa)
             self._watch_page(page, ipa)
+        if write:
+            self._writable.add(ipa)
+        execute = mapping.execute and self._code_pages.get(page) == ipa and not write
+        entry.paddr = mapping.ipa
+        entry.perms = (
+            (uc.UC_PROT_READ if mapping.read else 0)
+            | (uc.UC_PROT_WRITE if write else 0)
+            | (uc.UC_PROT_EXEC if execute else 0)
+        )
         return True
 
-    def _on_outside(self, _uc: Any, access: int, address: int, size: int, value: int, _data: Any) -> bool:
-        self._handler.on_outside(address, size, value, _OUTSIDE[access])
+    def _refuse(self, va: int, kind: AccessKind, entry: Any) -> bool:
+        """Let an access fail. A data access is sent where no memory is, which tells its exact address."""
+        if kind is AccessKind.FETCH:
+            return False
+        self._refused = va & -PAGE
+        entry.paddr = _NOWHERE
+        entry.perms = uc.UC_PROT_READ | uc.UC_PROT_WRITE
+        return True
+
+    def _on_outside(self, _uc: Any, access: int, address: int, size: int, _value: int, _data: Any) -> bool:
+        if self._refused is not None:
+            address = self._refused | address & PAGE - 1
+        self._handler.on_outside(address, size, _OUTSIDE[access])
         return False
 
     def _on_code(self, _uc: Any, address: int, _size: int, _data: Any) -> None:

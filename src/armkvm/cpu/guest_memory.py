@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PAGE = 4096
+IPA_LIMIT = 1 << 47
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class GuestMemory:
     def add(self, base: int, memory: bytearray | memoryview, *, readonly: bool = False) -> Slot:
         """Make `memory` visible at `base`; ValueError if it overlaps another slot."""
         slot = Slot(base, memoryview(memory).cast("B"), readonly)
+        if slot.end > IPA_LIMIT:
+            raise ValueError(f"the slot at {base:#x} ends beyond {IPA_LIMIT:#x}")
         for other in self.slots:
             if slot.base < other.end and other.base < slot.end:
                 raise ValueError(f"the slot at {base:#x} overlaps the one at {other.base:#x}")

@@ -48,8 +48,8 @@ class PE:
     """One processing element.
 
     `core` and `vectors` are its registers whenever it is not running. `memory` is shared with the
-    VM; call `code_changed` after changing guest code in it from outside. `port` provides the
-    system registers. Not thread safe, except for `stop`.
+    VM, which may change it between runs. `port` provides the system registers. Not thread safe,
+    except for `stop`.
     """
 
     def __init__(
@@ -138,10 +138,6 @@ class PE:
         self._store()
         return True
 
-    def code_changed(self) -> None:
-        """Guest code in memory was changed from outside."""
-        self._engine.code_maintained()
-
     # Loading and storing
 
     def _load(self) -> None:
@@ -155,6 +151,7 @@ class PE:
         self._engine.load_core(self.core)
         if self._space.update_regime():
             self._engine.flush_translations()
+        self._engine.recheck_code()
         self._uppers_live = machine.vl > 16 and bool(machine.uppers.any())
         self._update_gate()
 
@@ -200,12 +197,16 @@ class PE:
         if self._block is not None:
             self._executed += self._block[1] >> 2
             self._block = None
-        if self._counting and self._executed >= self._limit:
+        if self._used_up:
             return
-        if pc == self._exit:
+        if self._engine.is_poison(pc):
+            self._emulate()
+        elif pc == self._exit:
             self._set_exit(None)
         elif self._stop_requested:
             self._stop = Stop(Reason.STOPPED, pc)
+        elif self._engine.deferred:
+            pass  # stopped to drop code; go on
         elif self._space.fetch(pc - 4) == _WFI:
             self._stop = Stop(Reason.WFI, pc)
         else:
@@ -219,8 +220,15 @@ class PE:
         """An access of the engine found no memory, or no translation."""
         self._settle(pc)
         self._restore_zeroed(pc)
+        if self._engine.conflict is not None:
+            self._code_is_data(pc)
+            return
+        if self._used_up:
+            return  # the block was the budget's last; what it went to can wait
         self._count()
         if self._fault is not None:
+            if self._outside is not None:
+                self._fault.far = self._outside[0]
             self._deliver(self._fault, pc)
             return
         if self._outside is None:
@@ -235,6 +243,20 @@ class PE:
             self._deliver(fault, pc)
             return
         self._access_outside(Access(va, ipa, size, kind is AccessKind.WRITE), pc)
+
+    def _code_is_data(self, pc: int) -> None:
+        """A page is to be fetched from that was written to, or the other way round."""
+        storing = self._engine.conflict is AccessKind.WRITE
+        self._engine.flush_translations()
+        if storing:
+            counting, self._counting = self._counting, False
+            block, self._outside = self._block, None
+            completed = self._engine.step_store(pc)
+            self._counting, self._block = counting, block
+            if completed:
+                self._count()
+            else:
+                self._failed(self._engine.pull_one(PC))
 
     def _access_outside(self, access: Access, pc: int) -> None:
         word = self._space.fetch(pc) or 0
@@ -257,6 +279,8 @@ class PE:
     # Counting instructions
 
     def on_block(self, va: int, size: int) -> None:
+        if not self._counting:
+            return
         if self._block is not None:
             self._executed += self._block[1] >> 2
         self._block = None
@@ -274,7 +298,9 @@ class PE:
     def _settle(self, pc: int) -> None:
         """Something interrupted the current block at `pc`: count what was executed of it."""
         if self._block is not None:
-            self._executed += max(pc - self._block[0], 0) >> 2
+            start, size = self._block
+            # Elsewhere, the block is done: where it went to could not be fetched.
+            self._executed += (pc - start if start <= pc < start + size else size) >> 2
             self._block = None
 
     def _count(self) -> None:
@@ -452,12 +478,12 @@ class PE:
             self._fault = fault
             return None
 
-    def on_outside(self, address: int, size: int, value: int, kind: AccessKind) -> None:
-        self._outside = (address, size, kind)
+    def on_outside(self, va: int, size: int, kind: AccessKind) -> None:
+        self._outside = (va, size, kind)
 
     def _stored(self, ipa: int, size: int) -> None:
         if self._engine.is_code(ipa, size):
-            self._engine.flush_code()
+            self._engine.flush_translations()
 
     # Base FP and AdvSIMD
 

@@ -39,7 +39,6 @@ _CTR_EL0 = SysReg.of(3, 3, 0, 0, 1)
 _LENGTHS_AND_ENABLES = frozenset({CPACR_EL1, ZCR_EL1, SMCR_EL1})
 
 _DC_ZVA = SysReg.of(1, 3, 7, 4, 1)
-_IC_IVAU = SysReg.of(1, 3, 7, 5, 1)
 _CRN_TLBI = 8
 _CRN_CACHE = 7
 _CRM_IC = (1, 5)
@@ -173,7 +172,7 @@ class SystemAccess:
         if op == _DC_ZVA:
             self._space.store(value & -_ZVA_BYTES, bytes(_ZVA_BYTES))
         elif op.crn == _CRN_CACHE and op.crm in _CRM_IC:
-            self._engine.code_maintained(value if op == _IC_IVAU else None)
+            pass  # a page that code came from cannot be written without the engine dropping that code
         elif op.crn == _CRN_CACHE and op.crm in _CRM_AT and op.op1 == 0 and op.op2 < 4:
             self._translate_address(op, value)
         elif op.crn == _CRN_TLBI and op.op1 == 0:

@@ -11,6 +11,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.differential.cpu.cases import MEMORY, STREAMING, Case
+from tests.unit.cpu.recorded_guests import Registers
+
 from armkvm.arch.vectors import VectorLengths
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
@@ -18,8 +21,6 @@ from armkvm.cpu.legality import SMCR_FA64
 from armkvm.cpu.pe import PE
 from armkvm.cpu.port import CPACR_EL1, SMCR_EL1, ZCR_EL1
 from armkvm.cpu.stop import Reason
-from tests.differential.cpu.cases import MEMORY, STREAMING, Case
-from tests.unit.cpu.recorded_guests import Registers
 
 SHELL = Path(__file__).with_name("shell.S")
 SCALARS = 256
@@ -98,7 +99,9 @@ def random_state(case: Case, vl: int, trial: int) -> State:
         small = [rng.choice((0, 1, 2, 3, 7, 8, 15, 31, 64, 127, 128, 255)) for _ in range(vl)]
         z[n * vl : (n + 1) * vl] = bytes(small)
         if n == 5 and trial & 1:
-            z[n * vl : (n + 1) * vl] = b"".join(rng.randrange(70).to_bytes(8, "little") for _ in range(vl // 8))
+            z[n * vl : (n + 1) * vl] = b"".join(
+                rng.randrange(70).to_bytes(8, "little") for _ in range(vl // 8)
+            )
     z[3 * vl : 4 * vl] = z[vl : 2 * vl]
     z[3 * vl] ^= 1
     if case.fp:
@@ -129,7 +132,11 @@ def _numbers(rng: random.Random, size: int, length: int) -> bytes:
             value = rng.choice(_SPECIAL[size])
         elif draw < 0.8:
             exponent = bias + rng.randrange(-3, 4)
-            value = rng.getrandbits(1) << 8 * width - 1 | exponent << fraction_bits | rng.getrandbits(fraction_bits)
+            value = (
+                rng.getrandbits(1) << 8 * width - 1
+                | exponent << fraction_bits
+                | rng.getrandbits(fraction_bits)
+            )
         else:
             value = rng.getrandbits(8 * width)
         out.append(value.to_bytes(width, "little"))
@@ -228,7 +235,6 @@ class Ours:
             register[at : at + 32] = state.p[n * vl // 8 : (n + 1) * vl // 8].ljust(32, b"\0")
         for row in range(len(state.za) // vl):
             vectors.za[256 * row : 256 * row + vl] = state.za[row * vl : (row + 1) * vl]
-        pe.code_changed()
         stop = pe.run(instructions=1)
         if stop.reason is not Reason.BUDGET or core.pc != CODE_BASE + 4:
             raise AssertionError(f"{case.asm}: {stop}, at {core.pc:#x}")
@@ -238,7 +244,10 @@ class Ours:
             core.pstate & 0xF0000000,
             vectors.fpsr,
             b"".join(bytes(vectors.z[256 * n : 256 * n + vl]) for n in range(32)),
-            b"".join(bytes(vectors.p[32 * n : 32 * n + vl // 8]) for n in range(16)) + bytes(vectors.ffr[: vl // 8]),
+            b"".join(bytes(vectors.p[32 * n : 32 * n + vl // 8]) for n in range(16))
+            + bytes(vectors.ffr[: vl // 8]),
             bytes(self.memory) if case.flags & MEMORY else b"",
-            b"".join(bytes(vectors.za[256 * n : 256 * n + vl]) for n in range(vl if case.flags & STREAMING else 0)),
+            b"".join(
+                bytes(vectors.za[256 * n : 256 * n + vl]) for n in range(vl if case.flags & STREAMING else 0)
+            ),
         )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.differential.cpu import oracle
 from tests.differential.cpu.cases import CASES, STREAMING, Case, trusted
 

@@ -8,11 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from armkvm.arch.vectors import VectorLengths
-from armkvm.cpu.features import PeFeatures
-from armkvm.cpu.legality import SMCR_EZT0
-from armkvm.cpu.port import FPMR, SMCR_EL1, TPIDR2_EL0, ZCR_EL1, Refusal
 from tests.recordings import SHARED_DATA, recordings
 from tests.unit.cpu.recorded_guests import (
     PATTERN,
@@ -26,6 +21,11 @@ from tests.unit.cpu.recorded_guests import (
     RecordedVcpu,
     stripped,
 )
+
+from armkvm.arch.vectors import VectorLengths
+from armkvm.cpu.features import PeFeatures
+from armkvm.cpu.legality import SMCR_EZT0
+from armkvm.cpu.port import FPMR, SMCR_EL1, TPIDR2_EL0, ZCR_EL1, Refusal
 
 GUESTS = SHARED_DATA / "guests"
 # The recordings' QEMU reports SMTC 0 instead of 4 where SMCR_EL1.EZT0 refuses them.
