@@ -1,4 +1,4 @@
-"""Guest memory by virtual address: translation, permissions, faults, and the accesses of emulated instructions."""
+"""Guest memory by virtual address: translation, permissions, faults, accesses of emulated instructions."""
 
 from __future__ import annotations
 

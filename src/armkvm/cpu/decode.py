@@ -123,9 +123,7 @@ class Decoder:
         """Pairs of rows that claim a common word: none, unless a table is wrong."""
         pairs: list[tuple[Row, Row]] = []
         for i, a in enumerate(self.rows):
-            for b in self.rows[i + 1 :]:
-                if not (a.value ^ b.value) & a.mask & b.mask:
-                    pairs.append((a, b))
+            pairs += [(a, b) for b in self.rows[i + 1 :] if not (a.value ^ b.value) & a.mask & b.mask]
         return pairs
 
 

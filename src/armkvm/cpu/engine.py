@@ -4,11 +4,15 @@ The engine's own CPACR_EL1 stays zero, so every SVE instruction arrives as an ex
 SME one is unknown to it. Its MMU is replaced by a callback (UC_TLB_VIRTUAL). All of EL1's system
 registers are the PE's, except the few that the engine itself uses (`CoreState`).
 
-Facts about Unicorn 2.1 this rests on, each held by a test: writing PC in a hook of an exception or of
-one instruction continues there (in its hook of system registers it does not, hence the watching); writing any system register by encoding makes a changed
-PSTATE take effect; CPACR_EL1.FPEN traps nothing; hooks apply to code translated after they are set;
-stores made outside the engine do not invalidate translated code.
+Facts about Unicorn 2.1 this rests on, each held by a test: writing PC in a hook of an exception or
+of one instruction continues there (in its hook of system registers it does not, hence the
+watching); writing any system register by encoding makes a changed PSTATE take effect;
+CPACR_EL1.FPEN traps nothing; hooks apply to code translated after they are set; stores made outside
+the engine do not invalidate translated code; dropping code looks pages up; some unallocated words
+end the process when translated (see `poison`).
 """
+
+# ruff: noqa: ANN401 - the binding's callbacks and table entries have no types
 
 from __future__ import annotations
 
@@ -200,7 +204,7 @@ class Engine:
         return int(self._uc.reg_read(arm.UC_ARM64_REG_CP_REG, (4, 0, 3, 0, 0)))
 
     def settle_pstate(self) -> None:
-        """Make a changed PSTATE take effect: the engine derives its mode when a system register is written."""
+        """Make a changed PSTATE take effect: writing a system register rederives the engine's mode."""
         self.write_sysreg(_CPACR_EL1, 0)
 
     def take_exception(self, pstate: int, elr: int, vector: int) -> None:

@@ -5,6 +5,8 @@ the order decides which exception wins. Traps to EL2 are the hypervisor's (`PeFe
 stands for the one that hides SVE).
 """
 
+# ruff: noqa: D103 - the module says it: each function is the pseudocode check of its name
+
 from __future__ import annotations
 
 from collections.abc import Callable

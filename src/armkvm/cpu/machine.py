@@ -4,6 +4,8 @@ Lane arrays are NumPy views of the bytes in `VectorState`; element sizes are giv
 architecture encodes them: 0 byte, 1 halfword, 2 word, 3 doubleword.
 """
 
+# ruff: noqa: ANN401 - lanes are whatever NumPy can broadcast
+
 from __future__ import annotations
 
 import ctypes
@@ -194,7 +196,7 @@ class Machine:
     # ZA
 
     def tile(self, size: int, number: int) -> Lanes:
-        """ZA tile `number` of elements `size` (4: quadword rows, as bytes) as a 2-D view that may be written."""
+        """ZA tile `number` of elements `size` as a 2-D view that may be written; quadwords (4) as bytes."""
         step = 1 << size
         element = size if size < 4 else 0
         rows: Lanes = self._za[element][number : self.svl : step, : self.svl >> element]

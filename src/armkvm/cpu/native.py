@@ -20,7 +20,7 @@ class RegisterBatch:
     __slots__ = ("_addresses", "_count", "_handle", "_registers")
 
     def __init__(self, uc: unicorn.Uc, registers: Sequence[int], addresses: Sequence[int]) -> None:
-        self._handle = uc._uch
+        self._handle = uc._uch  # noqa: SLF001 - the native call needs the native handle
         self._count = len(registers)
         self._registers = (ctypes.c_int * self._count)(*registers)
         self._addresses = (ctypes.c_void_p * self._count)(*addresses)

@@ -40,7 +40,8 @@ def poisonous(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
         return words >> np.uint32(low) & np.uint32((1 << width) - 1)
 
     def matching(pattern: tuple[int, int, object]) -> NDArray[np.bool_]:
-        return words & np.uint32(pattern[0]) == pattern[1]
+        flags: NDArray[np.bool_] = words & np.uint32(pattern[0]) == pattern[1]
+        return flags
 
     three = bits(29, 1) << np.uint32(4) | bits(23, 1) << np.uint32(3) | bits(11, 3)
     two = bits(29, 1) << np.uint32(6) | bits(23, 1) << np.uint32(5) | bits(12, 5)

@@ -4,6 +4,8 @@ Source: Arm ARM, AArch64 address translation. Not implemented: 52-bit addresses,
 hardware update of the access flag (a clear flag faults), stage 2 (memory slots are IPA space).
 """
 
+# ruff: noqa: PLR0917 - the walk hands on what it was given
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,6 +21,8 @@ _ADDRESS_BITS = 48
 
 
 class AccessKind(Enum):
+    """What an access does with memory."""
+
     READ = "read"
     WRITE = "write"
     FETCH = "fetch"

@@ -487,13 +487,16 @@ CASES: tuple[Case, ...] = (
 )
 
 
-def trusted(case: Case) -> bool:
+def trusted(case: Case, vl: int) -> bool:
     """Whether QEMU's answer is to be believed.
 
-    QEMU 7.2 gets two things wrong, both fixed in later releases: its 8-bit outer products mix up
-    operands, and its vertical LD1 leaves some inactive elements as they were.
+    QEMU 7.2 gets three things wrong, which scalar twins in `tests/unit/cpu` check instead: its 8-bit
+    outer products mix up operands, its vertical LD1 leaves some inactive elements as they were, and
+    UZP of predicates longer than, and not a multiple of, 64 bits does not join its halves.
     """
     name, _, operands = case.asm.partition(" ")
     if name in ("smopa", "smops", "umopa", "umops", "sumopa", "usmopa") and ".b" in operands:
+        return False
+    if name in ("uzp1", "uzp2") and operands.startswith("p") and vl > 64 and vl % 64:
         return False
     return not (name.startswith("ld1") and operands.startswith("{za") and "v." in operands)

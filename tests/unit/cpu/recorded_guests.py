@@ -1,12 +1,13 @@
 """Runs the recorded guests on a PE the way the recorders ran them on real KVM."""
 
+# ruff: noqa: ARG002 - protocol methods and stop handlers take what they are given
+
 from __future__ import annotations
 
 from typing import Any
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import sysreg
-from armkvm.arch.vectors import VectorLengths
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
 from armkvm.cpu.pe import PE
@@ -119,10 +120,6 @@ class RecordedVcpu:
                     "ZT0": lambda: stripped(v.zt0),
                 }.get(name, lambda: None)()
         return {name: value for name, value in out.items() if value is not None}
-
-
-def sve_features(vqs: list[int]) -> PeFeatures:
-    return PeFeatures(sve=VectorLengths(vqs))
 
 
 __all__ = ["FPMR", "PATTERN", "PFR0", "PFR1", "RAM_BASE", "SMFR0", "ZFR0", "RecordedVcpu", "stripped"]

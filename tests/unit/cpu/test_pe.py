@@ -38,7 +38,6 @@ ADD_V3_4S = 0x4EA48463  # add v3.4s, v3.4s, v4.4s
 INC_X1_VL = 0x0430E3E1  # incb x1
 RDFFR_P1 = 0x2519F001
 POISON = 0x0EF819EC
-FADD_H_VECTOR_LATER = 0x0E4A2CB2
 
 
 class Guest:
@@ -252,8 +251,7 @@ def test_translation_maps_code_and_data_and_faults_name_the_address() -> None:
     """4 KiB pages, 39-bit addresses: one page of code, one of data elsewhere, one read-only."""
     guest = Guest(STR_W1_X2, LDRSB_X3_X2, HVC0)
     tables = 0x8000
-    page = 0x403 | 1 << 6  # valid, access flag, EL0 accessible is AP[1]
-    page = 0x403
+    page = 0x403  # valid, a page, access flag
     entries = {
         tables: (BASE + tables + 0x1000) | 3,
         tables + 0x1000: (BASE + tables + 0x2000) | 3,

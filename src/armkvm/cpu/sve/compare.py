@@ -1,6 +1,6 @@
 """Integer compares into predicates."""
 
-# ruff: noqa: D103, N803, PLR0917 - rows name and cite the functions; parameters are Arm's names of the fields
+# ruff: noqa: ANN401, D103, N803, PLR0917 - rows name and cite the functions; parameters are Arm's names of the fields
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Inactive lanes must not raise flags, so they are replaced by harmless numbers before the operation.
 """
 
-# ruff: noqa: D103, N803, PLR0917 - rows name and cite the functions; parameters are Arm's names of the fields
+# ruff: noqa: ANN401, D103, N803, PLR0917 - rows name and cite the functions; parameters are Arm's names of the fields
 
 from __future__ import annotations
 

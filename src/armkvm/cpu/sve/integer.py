@@ -1,6 +1,6 @@
 """Integer arithmetic, logic and shifts on vectors."""
 
-# ruff: noqa: D103, N803, PLR0917 - rows name and cite the functions; parameters are Arm's names of the fields
+# ruff: noqa: ANN401, D103, N803, PLR0917 - rows name and cite the functions; parameters are Arm's names of the fields
 
 from __future__ import annotations
 
@@ -314,14 +314,14 @@ def _reduce_add(lanes: Lanes) -> int:
 
 # Bits 20:16 -> name, signed lanes?, largest size, result is a doubleword?, identity, operation.
 _REDUCTIONS: dict[str, tuple[str, bool, int, Callable[[Lanes], int], Callable[[Any], int]]] = {
-    "00000": ("SADDV", True, 2, _reduce_add, lambda i: 0),
-    "00001": ("UADDV", False, 3, _reduce_add, lambda i: 0),
+    "00000": ("SADDV", True, 2, _reduce_add, lambda _: 0),
+    "00001": ("UADDV", False, 3, _reduce_add, lambda _: 0),
     "01000": ("SMAXV", True, 3, lambda a: int(a.max()), lambda i: int(i.min)),
-    "01001": ("UMAXV", False, 3, lambda a: int(a.max()), lambda i: 0),
+    "01001": ("UMAXV", False, 3, lambda a: int(a.max()), lambda _: 0),
     "01010": ("SMINV", True, 3, lambda a: int(a.min()), lambda i: int(i.max)),
     "01011": ("UMINV", False, 3, lambda a: int(a.min()), lambda i: int(i.max)),
-    "11000": ("ORV", False, 3, lambda a: int(np.bitwise_or.reduce(a)), lambda i: 0),
-    "11001": ("EORV", False, 3, lambda a: int(np.bitwise_xor.reduce(a)), lambda i: 0),
+    "11000": ("ORV", False, 3, lambda a: int(np.bitwise_or.reduce(a)), lambda _: 0),
+    "11001": ("EORV", False, 3, lambda a: int(np.bitwise_xor.reduce(a)), lambda _: 0),
     "11010": ("ANDV", False, 3, lambda a: int(np.bitwise_and.reduce(a)), lambda i: int(i.max)),
 }
 
