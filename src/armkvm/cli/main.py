@@ -30,6 +30,9 @@ VERBS = {
     "regs": "list registers, and decode register ids and names both ways",
     "explain": "tell what the ABI says of a register, an errno, a rule, a kernel or a refused call",
     "replay": "replay recorded calls on a place and list every answer that differs",
+    "conform": "hold a place against the rules of the ABI, one scenario for each",
+    "lab": "fetch, list and use the lab: real kernels under QEMU on this machine",
+    "agent": "serve a place over standard input and output or a Unix socket",
 }
 
 _REPORT = "This is a bug in armkvm. Please report it with the command and what ARMKVM_DEBUG=1 adds to this."
