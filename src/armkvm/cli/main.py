@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # verb -> what it does, in the order of `armkvm --help`; each is the module armkvm.cli.<verb>
 VERBS = {
     "hosts": "list the built-in hosts, or tell what a host file says",
+    "probe": "write what can be known of a place's host as a host file",
     "migrate": "move a VM's vCPU state from one place to another, and compare every register",
     "save": "make a VM on a place and save its vCPU state in a file",
     "restore": "restore a saved state on a place, and compare every register",

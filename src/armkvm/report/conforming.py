@@ -4,30 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from armkvm.report.table import Table
-
-
-class Scenario(Protocol):
-    """What is told of a scenario."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def rule(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-
-
-class Result(Protocol):
-    """What is told of how one went."""
-
-    @property
-    def scenario(self) -> Scenario: ...
-    @property
-    def reason(self) -> str: ...
-    def as_json(self) -> dict[str, str]: ...
+from armkvm.testing.conformance import Result
 
 
 def text(results: Sequence[Result], *, show_passed: bool) -> list[str | Table]:

@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from armkvm.backends.lab.commands import LabState
 from armkvm.report.table import Table
-
-
-class LabState(Protocol):
-    """What is told of a lab: kernels are (release, package, SHA-256), machines (key, bytes)."""
-
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def qemu(self) -> str: ...
-    @property
-    def cpus(self) -> Sequence[str]: ...
-    @property
-    def lacking_cpus(self) -> Sequence[str]: ...
-    @property
-    def kernels(self) -> Sequence[tuple[str, str, str]]: ...
-    @property
-    def runtime(self) -> bool: ...
-    @property
-    def machines(self) -> Sequence[tuple[str, int]]: ...
 
 
 def text(lab: LabState) -> list[str | Table]:
