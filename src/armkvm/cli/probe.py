@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from armkvm.cli.outcome import DONE, Outcome
-from armkvm.cli.places import open_place
+from armkvm.cli.places import open_place, record_option
 from armkvm.cli.terminal import say
 from armkvm.documents import write_whole
 from armkvm.hosts import hostfile
@@ -19,11 +19,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("place", metavar="URI", help="the place whose host to probe")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="the host file (default: print it)")
     parser.add_argument("--name", default="", help="what the host is called (default: after its CPU)")
+    record_option(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
     """Probe, and write or print the host file."""
-    with open_place(args.place) as system:
+    with open_place(args.place, args.record) as system:
         facts = probe(system, args.name)
     data = hostfile.encode(facts)
     hostfile.decode(json.loads(data), str(args.output or args.place))  # what we write, we read
