@@ -32,6 +32,7 @@ VERBS = {
     "explain": "tell what the ABI says of a register, an errno, a rule, a kernel or a refused call",
     "replay": "replay recorded calls on a place and list every answer that differs",
     "conform": "hold a place against the rules of the ABI, one scenario for each",
+    "fuzz": "try generated call sequences on two places and shrink every difference",
     "lab": "fetch, list and use the lab: real kernels under QEMU on this machine",
     "agent": "serve a place over standard input and output or a Unix socket",
 }
