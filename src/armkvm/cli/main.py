@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # verb -> what it does, in the order of `armkvm --help`; each is the module armkvm.cli.<verb>
 VERBS = {
     "hosts": "list the built-in hosts, or tell what a host file says",
+    "probe": "write what can be known of a place's host as a host file",
     "migrate": "move a VM's vCPU state from one place to another, and compare every register",
     "save": "make a VM on a place and save its vCPU state in a file",
     "restore": "restore a saved state on a place, and compare every register",
@@ -30,6 +31,10 @@ VERBS = {
     "regs": "list registers, and decode register ids and names both ways",
     "explain": "tell what the ABI says of a register, an errno, a rule, a kernel or a refused call",
     "replay": "replay recorded calls on a place and list every answer that differs",
+    "conform": "hold a place against the rules of the ABI, one scenario for each",
+    "fuzz": "try generated call sequences on two places and shrink every difference",
+    "lab": "fetch, list and use the lab: real kernels under QEMU on this machine",
+    "agent": "serve a place over standard input and output or a Unix socket",
 }
 
 _REPORT = "This is a bug in armkvm. Please report it with the command and what ARMKVM_DEBUG=1 adds to this."

@@ -34,7 +34,7 @@ _DEVICE_NAMES = {kind: name for name, kind in _DEVICES.items()}
 _VARIANTS = ("el2", "el2_e2h0")
 
 # Capabilities that say in the VM's general terms what a feature says in a vCPU's.
-_CAP_OF: Mapping[F, Cap] = {
+CAP_OF: Mapping[F, Cap] = {
     F.SVE: Cap.ARM_SVE,
     F.PMU_V3: Cap.ARM_PMU_V3,
     F.PTRAUTH_ADDRESS: Cap.ARM_PTRAUTH_ADDRESS,
@@ -254,7 +254,7 @@ def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[Re
 
 def _contradictions(host: HostFacts) -> Iterable[Fault]:
     """Facts that cannot both be true."""
-    for feature, cap in _CAP_OF.items():
+    for feature, cap in CAP_OF.items():
         if (feature in host.features) != (host.caps.get(cap, 0) > 0):
             has = "has" if feature in host.features else "lacks"
             yield Fault("$.caps", f"expected {cap.name} to agree with features, which {has} {feature}")
