@@ -14,7 +14,7 @@ from armkvm.cli.places import open_place
 from armkvm.model.behaviour import BEHAVIOURS
 from armkvm.model.lifecycle import REFUSES
 from armkvm.model.profile import PROFILES
-from armkvm.model.rules import RULES
+from armkvm.model.rulebook import RULES
 from armkvm.report import explaining
 from armkvm.traces.trials import CALLS, GET_ONE_REG, SET_ONE_REG, try_call
 
