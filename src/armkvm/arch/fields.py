@@ -123,6 +123,11 @@ class Field:
         """Arm's name for a value, "" if the table has none."""
         return self.meanings.get(value, "")
 
+    def told(self, value: int) -> str:
+        """A value for people, with Arm's name for it: ``0x1 (FEAT_CSV2)``."""
+        meaning = self.meaning(value)
+        return f"{value:#x} ({meaning})" if meaning else f"{value:#x}"
+
     def rank(self, value: int) -> int:
         """How much a value promises; defined for every direction but EXACT."""
         return _rank(self, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from armkvm.backends.locate import connect
 from armkvm.cli.terminal import say
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from armkvm.backends.base import System
 
+_S = TypeVar("_S")
+
 
 def open_place(uri: str, record: Path | None = None) -> System:
     """The place, after saying what a user of it should know; with `record`, every call goes to that trace."""
-    system = connect(uri)
-    for note in getattr(system, "notes", ()):
-        say(f"note: {uri}: {note}")
+    system = tell(connect(uri), uri)
     return system if record is None else _recorded(system, record)
 
 
@@ -40,3 +40,10 @@ def _recorded(system: System, path: Path) -> System:
         raise
     writer = TraceWriter(file, header(system.uri, system.kernel))
     return Recorder(system, writer.write, file.close)
+
+
+def tell(system: _S, name: str) -> _S:
+    """The place, after saying what a user of it should know."""
+    for note in getattr(system, "notes", ()):
+        say(f"note: {name}: {note}")
+    return system

@@ -35,10 +35,16 @@ def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile
     older one, which a note of the facts then says. UnknownPlace for names that are none, InputError
     for a bad file, MissingFacts where the facts do not suffice for that kernel.
     """
+    if is_file(text):
+        return seen_through(read(Path(text)), kernel)
+    return seen_through(builtin(text, None if kernel is None else _profile(kernel).release), kernel)
+
+
+def seen_through(facts: HostFacts, kernel: str | None = None) -> tuple[HostFacts, KernelProfile]:
+    """Facts as `find` gives them: under a profile that exists, or the one asked for."""
     profile = None if kernel is None else _profile(kernel)
-    release = None if profile is None else profile.release
-    facts = at_home(read(Path(text)) if is_file(text) else builtin(text, release))
-    facts = derive(facts, release or facts.profile)
+    facts = at_home(facts)
+    facts = derive(facts, profile.release if profile else facts.profile)
     return facts, profile or PROFILES[facts.profile]
 
 

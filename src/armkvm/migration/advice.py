@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from armkvm import catalog
+from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.arch.fields import Field
+from armkvm.arch.idfields import field
 from armkvm.migration.ordering import CLEARED_BEFORE, is_feature_id
 
 
@@ -30,6 +33,9 @@ class Code(StrEnum):
     REGISTER_DIFFERS = "register-differs"
     REGISTER_UNREAD = "register-unread"
     REGISTER_EXTRA = "register-extra"
+    REGISTER_MISSING = "register-missing"
+    ID_FIELD = "id-field"
+    GIC = "vgic"
     EVENTS = "events"
     MP_STATE = "mp-state"
     SOURCE = "source"
@@ -193,6 +199,13 @@ ADVICE: tuple[Advice, ...] = (
         "Choose a destination that shows the same value.",
     ),
     Advice(
+        Code.REGISTER_MISSING,
+        None,
+        lambda _: True,
+        "the destination does not list the register, so it would be lost when the VM is saved there",
+        "Hide the feature it belongs to at the source before the guest first runs, or update that kernel.",
+    ),
+    Advice(
         Code.REGISTER_DIFFERS,
         None,
         lambda _: True,
@@ -206,3 +219,81 @@ def advice(code: Code, reg: RegId, number: int | None = None) -> Advice | None:
     """The first row that speaks of the case."""
     rows = (row for row in ADVICE if row.code == code and row.errno in {None, number} and row.matches(reg))
     return next(rows, None)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldAdvice:
+    """A row: ID register fields that are told apart from the rest, what a difference means, what helps."""
+
+    fields: frozenset[str]
+    why: str
+    remedy: str
+
+
+def _fields(text: str) -> frozenset[str]:
+    """``REGISTER.FIELD ...`` as `Field` spells itself; ValueError for names that are none."""
+    return frozenset(str(field(*word.split("."))) for word in text.split())
+
+
+FIELD_ADVICE: tuple[FieldAdvice, ...] = (
+    FieldAdvice(
+        _fields(
+            "ID_AA64ISAR1_EL1.APA ID_AA64ISAR1_EL1.API ID_AA64ISAR1_EL1.GPA ID_AA64ISAR1_EL1.GPI "
+            "ID_AA64ISAR2_EL1.APA3 ID_AA64ISAR2_EL1.GPA3"
+        ),
+        "the CPUs sign pointers by unlike algorithms, and signed pointers lie in the guest's memory",
+        "Leave pointer authentication out of the VM (PTRAUTH_ADDRESS, PTRAUTH_GENERIC).",
+    ),
+    FieldAdvice(
+        _fields("ID_AA64DFR0_EL1.PMUVer ID_DFR0_EL1.PerfMon"),
+        "the PMU is of another version",
+        "Write the older version at the source before the guest first runs, or leave PMU_V3 out of the VM.",
+    ),
+    FieldAdvice(
+        _fields("ID_AA64PFR1_EL1.MTE ID_AA64PFR1_EL1.MTE_frac ID_AA64PFR1_EL1.MTEX"),
+        "the guest was promised memory tagging that it does not have there",
+        "Make the VM without KVM_CAP_ARM_MTE, or with it at both ends.",
+    ),
+    FieldAdvice(
+        _fields("ID_AA64PFR0_EL1.GIC ID_PFR1_EL1.GIC"),
+        "the guest was told that its interrupt controller has, or lacks, system registers",
+        "Give the VM a GICv3 at both ends; kernels differ in what a vCPU shows before it has one.",
+    ),
+    FieldAdvice(
+        _fields("ID_AA64MMFR0_EL1.TGRAN4_2 ID_AA64MMFR0_EL1.TGRAN16_2 ID_AA64MMFR0_EL1.TGRAN64_2"),
+        "values of this field have no order: all that unlike hosts can agree on is 1, not supported",
+        "Write 1 at the source before the guest first runs.",
+    ),
+    FieldAdvice(
+        _fields("ID_AA64PFR0_EL1.CSV2 ID_AA64PFR0_EL1.CSV3 ID_AA64PFR1_EL1.CSV2_frac"),
+        "the guest was told that the CPU needs no protection against speculation, and there it does",
+        "Write the lower value at the source before the guest first runs, so that the guest protects itself.",
+    ),
+)
+
+ANY_FIELD = FieldAdvice(
+    frozenset(),
+    "the destination does not let a VM have this value",
+    "Set the field at the source, before the guest first runs, to a value that both hosts accept.",
+)
+
+
+def field_advice(part: Field) -> FieldAdvice:
+    """The first row that speaks of a field, else what holds for any."""
+    return next((row for row in FIELD_ADVICE if str(part) in row.fields), ANY_FIELD)
+
+
+CAP_ADVICE: dict[Cap, str] = {
+    Cap.ARM_MTE: "a VM made with memory tagging cannot be made there",
+    Cap.ARM_VM_IPA_SIZE: "a VM whose guest physical addresses are wider cannot be made there",
+    Cap.COUNTER_OFFSET: "there the counter offset moves by writes of the counters only, not by "
+    "KVM_ARM_SET_COUNTER_OFFSET",
+    Cap.ARM_WRITABLE_IMP_ID_REGS: "there a VM cannot have a MIDR_EL1, REVIDR_EL1 or AIDR_EL1 of its own",
+    Cap.ARM_SUPPORTED_REG_MASK_RANGES: "there KVM does not tell which ID register fields a VM may set",
+    Cap.ARM_EL2: "a guest that uses EL2 cannot run there",
+    Cap.GUEST_DEBUG_HW_BPS: "a debugger attached to the VM has fewer breakpoints there",
+    Cap.GUEST_DEBUG_HW_WPS: "a debugger attached to the VM has fewer watchpoints there",
+    Cap.ARM_EL1_32BIT: "a guest that runs AArch32 at EL1 cannot run there",
+    Cap.NR_VCPUS: "it has fewer CPUs; more vCPUs than that share them",
+}
+"""What it means that a destination has less of a capability."""

@@ -39,6 +39,7 @@ class Loss:
     kept: str
     because: str
     hosts: tuple[str, ...]
+    is_field: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,17 +233,13 @@ def _lost(field: Field, value: int, fleet: _Fleet, values: list[int]) -> list[Lo
     return [
         Loss(
             what=str(field),
-            best=_told(field, best),
-            kept=_told(field, value),
+            best=field.told(best),
+            kept=field.told(value),
             because="the most that every host accepts",
             hosts=tuple(label for label, host in pairs if not host.fields[field] >> best & 1),
+            is_field=True,
         )
     ]
-
-
-def _told(field: Field, value: int) -> str:
-    meaning = field.meaning(value)
-    return f"{value:#x} ({meaning})" if meaning else f"{value:#x}"
 
 
 def _obstacle(field: Field, fleet: _Fleet, values: list[int]) -> Obstacle:
@@ -254,7 +251,7 @@ def _obstacle(field: Field, fleet: _Fleet, values: list[int]) -> Obstacle:
         sizes = {v: sum(host.fields[field] >> v & 1 for host in remaining.values()) for v in candidates}
         value = max(candidates, key=sizes.__getitem__)
         camp = tuple(label for label, host in remaining.items() if host.fields[field] >> value & 1)
-        camps.append((_told(field, value), camp))
+        camps.append((field.told(value), camp))
         for label in camp:
             del remaining[label]
     because = "no value of this field sticks on every host"

@@ -18,7 +18,8 @@ class Finding:
 
     `blocking` findings mean that the state did not arrive whole. `asked` is what was to be set,
     `there` what the place has, `acceptable` what it would take (empty where not known); registers
-    as numbers, vector lengths in quadwords. `rule` names the place's own rule if it has names.
+    as numbers, vector lengths in quadwords. Where one field of `reg` decides, `field` names it and
+    they are the field's. `rule` names the place's own rule if it has names.
     """
 
     code: Code
@@ -26,6 +27,7 @@ class Finding:
     vcpu: int | None = None
     operation: str = ""
     reg: RegId | None = None
+    field: str = ""
     errno: int | None = None
     asked: str = ""
     there: str = ""
@@ -35,7 +37,7 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        subject = " ".join(filter(None, (self.operation, self.reg_name)))
+        subject = " ".join(filter(None, (self.operation, self.subject)))
         where = "" if self.vcpu is None else f"vCPU {self.vcpu}: "
         text = f"{where}{subject or self.code}"
         if self.errno is not None:
@@ -50,6 +52,25 @@ class Finding:
     def reg_name(self) -> str:
         """The register by name, or by number if it has none."""
         return "" if self.reg is None else _label(self.reg)
+
+    @property
+    def subject(self) -> str:
+        """The field if one decides, else the register."""
+        return f"{self.reg_name}.{self.field}" if self.field else self.reg_name
+
+    @property
+    def severity(self) -> str:
+        """``error`` if it stands in the way, else ``note``."""
+        return "error" if self.blocking else "note"
+
+    @property
+    def behaviour(self) -> str:
+        """What KVM does there, in a few words."""
+        if self.errno is not None:
+            return f"{self.operation or 'the call'} refuses with {errno_name(self.errno)}"
+        if self.code in {Code.REGISTER_DIFFERS, Code.ID_FIELD} and self.there:
+            return f"takes the write without an error and keeps {self.there}"
+        return ""
 
 
 def refusal(

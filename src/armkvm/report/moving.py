@@ -31,7 +31,7 @@ def migration(report: MigrationReport, offers: Sequence[Offered]) -> list[str | 
     if report.restored is not None:
         parts += ["", *_restored(report.restored, report.registers, report.bytes_held)]
     else:
-        parts += ["", "nothing was moved: the source cannot make this VM", *_findings(report.findings)]
+        parts += ["", "nothing was moved: the source cannot make this VM", *findings_text(report.findings)]
     return parts
 
 
@@ -84,14 +84,14 @@ def _restored(report: RestoreReport, registers: int, size: int) -> list[str | Ta
     if not report.verified:
         found = [finding for finding in report.findings if finding.blocking]
         count = f"{len(found)} obstacle{'s' if len(found) > 1 else ''}"
-        return [f"not moved: {count}; nothing is left at the destination", *_findings(report.findings)]
+        return [f"not moved: {count}; nothing is left at the destination", *findings_text(report.findings)]
     exact = Counter(result for vcpu in report.vcpus for _, result in vcpu.results())
     parts: list[str | Table] = [_steps(report.vcpus[0].plan)]
     if len(report.vcpus) > 1:
         parts.append(f"and the same for {len(report.vcpus) - 1} more, without what belongs to the whole VM")
     parts += ["", f"moved {registers:,} registers, {size:,} bytes, and read every one back:"]
     parts += [f"  {count:,} {result.value}" for result, count in exact.items()]
-    return [*parts, *_findings(report.findings)]
+    return [*parts, *findings_text(report.findings)]
 
 
 def _steps(plan: Plan) -> Table:
@@ -111,7 +111,7 @@ def _some(step: Step) -> str:
     return f"{len(step.regs)}: {name_of(step.regs[0]) or step.regs[0].hex}{more}"
 
 
-def _findings(findings: Iterable[Finding]) -> list[str]:
+def findings_text(findings: Iterable[Finding]) -> list[str]:
     """Findings in the order they were made, those alike in all but the register told together."""
     groups: dict[tuple[object, ...], list[Finding]] = {}
     for each in findings:
@@ -124,7 +124,7 @@ def _findings(findings: Iterable[Finding]) -> list[str]:
 def finding_lines(first: Finding, *alike: Finding) -> list[str]:
     """One finding, or several alike but for the register: what was asked, what is there, why, what to do."""
     where = "" if first.vcpu is None else f"vCPU {first.vcpu}: "
-    what = f"{1 + len(alike)} registers" if alike else first.reg_name
+    what = f"{1 + len(alike)} {'fields' if first.field else 'registers'}" if alike else first.subject
     subject = " ".join(filter(None, (first.operation, what))) or first.code.value
     errno = "" if first.errno is None else f": {errno_name(first.errno)}"
     note = "" if first.blocking else "note: "
@@ -143,10 +143,10 @@ def _alone(finding: Finding) -> list[str]:
 
 def _alike(findings: Sequence[Finding]) -> list[str]:
     """A line for each register with what is its own, and once what holds for all."""
-    first, widest = findings[0], max(len(finding.reg_name) for finding in findings)
+    first, widest = findings[0], max(len(finding.subject) for finding in findings)
     own_reasons = len({finding.why for finding in findings}) > 1
     lines = [
-        f"  {finding.reg_name:{widest}}  {finding.why if own_reasons else _values(finding)}".rstrip()
+        f"  {finding.subject:{widest}}  {finding.why if own_reasons else _values(finding)}".rstrip()
         for finding in findings
     ]
     return [*lines, *_rows(("why", first.rule if own_reasons else _why(first)), ("do", first.remedy))]
@@ -275,14 +275,17 @@ def finding_tree(finding: Finding) -> dict[str, Any]:
     return {
         "code": finding.code.value,
         "blocking": finding.blocking,
+        "severity": finding.severity,
         "vcpu": finding.vcpu,
         "operation": finding.operation,
         "register": finding.reg_name,
         "id": None if finding.reg is None else finding.reg.hex,
+        "field": finding.field,
         "errno": None if finding.errno is None else errno_name(finding.errno),
         "asked": finding.asked,
         "there": finding.there,
         "acceptable": finding.acceptable,
+        "behaviour": finding.behaviour,
         "rule": finding.rule,
         "why": finding.why,
         "remedy": finding.remedy,

@@ -1,0 +1,129 @@
+"""Baselines: the vCPU, what each host costs it, and what stands in the way of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from armkvm.catalog import name_of
+from armkvm.migration.baseline import Baseline, Loss, Obstacle
+from armkvm.report.table import Table
+from armkvm.state import GuestCpu
+
+_MANY = 4
+"""As many hosts are named in a line; of more the count and the first."""
+
+# -- text ------------------------------------------------------------------------------------------
+
+
+def text(found: Baseline) -> list[str | Table]:
+    """A baseline for people, with all its losses."""
+    parts: list[str | Table] = [f"{len(found.hosts)} hosts" if len(found.hosts) > 1 else "1 host"]
+    parts += summary(found)
+    if found.guest is not None and found.guest.id_registers:
+        rows = [(name_of(reg), f"{value:#018x}") for reg, value in sorted(found.guest.id_registers.items())]
+        parts += ["", Table(("REGISTER", "VALUE"), rows)]
+    return parts
+
+
+def summary(found: Baseline) -> list[str | Table]:
+    """The vCPU and its costs, or the obstacles; without register values."""
+    parts: list[str | Table] = []
+    if found.guest is not None:
+        parts += [f"  {word:12} {says}" for word, says in _guest(found.guest)]
+        if found.losses:
+            parts += ["", _losses(found.losses)]
+        return parts
+    parts.append("  there is none: no value of these suits every host")
+    parts += ["", _obstacles(found.obstacles)]
+    if found.to_leave_out:
+        parts.append(f"\nleave out {named(sorted(found.to_leave_out))}, and the others have one")
+    return parts
+
+
+def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
+    """The same where the fields were told before: they are counted."""
+    if found.guest is None:
+        return summary(found)
+    fields = [loss for loss in found.losses if loss.is_field]
+    parts = summary(replace(found, losses=tuple(loss for loss in found.losses if not loss.is_field)))
+    if fields:
+        parts.append(f"  and {len(fields)} ID register fields lowered: armkvm baseline {' '.join(names)}")
+    return parts
+
+
+def _guest(guest: GuestCpu) -> list[tuple[str, str]]:
+    rows = [("features", "+".join(sorted(map(str, guest.features))))]
+    rows += [
+        (name, f"{vls} (up to {vls.max * 128} bits)")
+        for name, vls in (("SVE", guest.sve), ("SME", guest.sme))
+        if vls
+    ]
+    if guest.psci_version is not None:
+        rows.append(("PSCI", f"{guest.psci_version >> 16}.{guest.psci_version & 0xFFFF}"))
+    rows += [(name_of(reg).removeprefix("KVM_REG_ARM_"), hex(bits)) for reg, bits in guest.bitmaps.items()]
+    return rows
+
+
+def _losses(losses: Sequence[Loss]) -> Table:
+    rows = [(loss.what, loss.best, loss.kept, loss.because, named(loss.hosts)) for loss in losses]
+    return Table(("LOST", "BEST", "KEPT", "BECAUSE", "HOSTS"), rows)
+
+
+def _obstacles(obstacles: Sequence[Obstacle]) -> Table:
+    rows = [
+        (obstacle.what if first else "", obstacle.because if first else "", value, named(hosts))
+        for obstacle in obstacles
+        for first, (value, hosts) in zip([True] + [False] * len(obstacle.camps), obstacle.camps, strict=False)
+    ]
+    return Table(("OBSTACLE", "BECAUSE", "VALUE", "HOSTS"), rows)
+
+
+def named(hosts: Sequence[str]) -> str:
+    """Hosts for a line of text."""
+    if len(hosts) <= _MANY:
+        return ", ".join(hosts)
+    return f"{', '.join(hosts[: _MANY - 1])} and {len(hosts) - _MANY + 1} more"
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def tree(found: Baseline) -> dict[str, Any]:
+    """A baseline for programs, hosts in full."""
+    return {
+        "hosts": list(found.hosts),
+        "guest": None if found.guest is None else guest_tree(found.guest),
+        "losses": [
+            {
+                "what": loss.what,
+                "best": loss.best,
+                "kept": loss.kept,
+                "because": loss.because,
+                "hosts": list(loss.hosts),
+            }
+            for loss in found.losses
+        ],
+        "obstacles": [
+            {
+                "what": obstacle.what,
+                "because": obstacle.because,
+                "camps": [{"value": value, "hosts": list(hosts)} for value, hosts in obstacle.camps],
+            }
+            for obstacle in found.obstacles
+        ],
+        "leave_out": sorted(found.to_leave_out),
+    }
+
+
+def guest_tree(guest: GuestCpu) -> dict[str, Any]:
+    """A vCPU configuration; register values in hex, by name."""
+    return {
+        "features": sorted(map(str, guest.features)),
+        "sve_vqs": [int(vq) for vq in guest.sve],
+        "sme_vqs": [int(vq) for vq in guest.sme],
+        "psci_version": guest.psci_version,
+        "id_registers": {name_of(reg): hex(value) for reg, value in sorted(guest.id_registers.items())},
+        "bitmaps": {name_of(reg): hex(value) for reg, value in sorted(guest.bitmaps.items())},
+    }
