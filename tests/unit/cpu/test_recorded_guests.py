@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.recordings import SHARED_DATA, recordings
+from tests.recordings import SHARED_DATA, shared_recordings
 from tests.unit.cpu.recorded_guests import (
     PATTERN,
     PFR0,
@@ -50,7 +50,7 @@ def host_vqs(recording: dict[str, Any], kind: str = "sve") -> list[int]:
     return sorted({v // 16 for v in (x & 0xFFFF if isinstance(x, int) else 0 for x in granted.values()) if v})
 
 
-@pytest.mark.parametrize("path", recordings("captures/[67].*/*.json"))
+@pytest.mark.parametrize("path", shared_recordings("captures/[67].*/*.json"))
 def test_the_sve_guest_does_what_it_did_under_kvm(path: Path) -> None:
     recording = capture(path)
     code = (GUESTS / "sve_guest.bin").read_bytes()
@@ -173,7 +173,7 @@ def same_exception(ours: dict[str, str], recorded: dict[str, str]) -> bool:
     return all(ours[key] == recorded[key] for key in ours)
 
 
-@pytest.mark.parametrize("path", recordings("captures/sme-v12/*.json"))
+@pytest.mark.parametrize("path", shared_recordings("captures/sme-v12/*.json"))
 def test_the_sme_guest_does_what_it_did_under_kvm(path: Path) -> None:
     recording = capture(path)
     code = (GUESTS / "sme_guest.bin").read_bytes()
