@@ -21,6 +21,7 @@ from armkvm.abi.vcpu_features import (
     VcpuFeature,
 )
 from armkvm.errors import ModelBug
+from armkvm.model.abort_behaviours import ABORT_COMMITTED_AT_ONCE, ABORT_SYNDROME_SIGN_EXTENDED
 from armkvm.model.behaviour import BEHAVIOURS, behaviour
 from armkvm.model.device_behaviours import (
     DIST_ID_BEFORE_INIT,
@@ -291,14 +292,14 @@ def _profile(
 
 _6_1 = _profile(
     "6.1",
-    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED),
+    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED, ABORT_SYNDROME_SIGN_EXTENDED),
     bits=BITS_6_1,
     count=7,
 )
 _6_12 = _profile(
     "6.12",
     base=_6_1.behaviours,
-    drop=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY),
+    drop=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, ABORT_SYNDROME_SIGN_EXTENDED),
     add=(
         VM_WIDE_FEATURES,
         WRITABLE_ID_REGISTERS,
@@ -331,6 +332,7 @@ _6_18 = _profile(
         PMU_NR_COUNTERS,
         *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
         *(FGU_BY_FEATURE, RAS_BY_FIELD),
+        ABORT_COMMITTED_AT_ONCE,
     ),
     bits=BITS_6_16,
     count=9,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from armkvm.abi.structs import VCPU_EVENTS, MpState
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
-from armkvm.model import rules
+from armkvm.model import aborts, rules
 from armkvm.model.lifecycle import GET_MP_STATE, GET_VCPU_EVENTS, SET_MP_STATE, SET_VCPU_EVENTS
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import EVENTS_BEFORE_INIT
@@ -52,15 +52,17 @@ def get_events(vcpu: Vcpu) -> bytes | Refused:
 
 
 def set_events(vcpu: Vcpu, events: bytes) -> Refused | None:
-    """KVM_SET_VCPU_EVENTS: an external abort is injected at once and never reported back."""
+    """KVM_SET_VCPU_EVENTS: an external abort is injected, see `aborts`, and never reported back."""
     rule = vcpu.refuses.get(SET_VCPU_EVENTS)
     if rule is not None:
         return Refused(rule)
-    pending, has_esr, _, esr, *reserved = VCPU_EVENTS.unpack(events)
+    pending, has_esr, abort, esr, *reserved = VCPU_EVENTS.unpack(events)
     if any(reserved) or any(events[3:8]):
         return Refused(rules.EVENTS_RESERVED)
     if pending and has_esr and not (_host_has_ras(vcpu) and esr & ~_ISS == 0):
         return Refused(rules.EVENTS_NO_ESR, f"syndrome {esr:#x}")
     if pending:
         vcpu.serror = (1, esr if has_esr else 0)
+    if abort and aborts.is_modelled(vcpu):
+        aborts.inject(vcpu)
     return None
