@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from armkvm.backends.base import System, Vcpu
 
 DEFAULT = ("model:max", "model:sme-max")
-ROUNDS, BLOCK = 20, 10_000  # a block is as many ioctls, or as many registers, so that noise hits both alike
+ROUNDS = 300
 AT_MOST = 12
 LINE = "{:<16}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>7}"
 SVCR = armkvm.RegId(0x603000000013DA12)
@@ -58,12 +58,12 @@ class Ioctls:
         self.pipe, _ = os.pipe()
         self.best = float("inf")
 
-    def time(self) -> None:
+    def time(self, count: int) -> None:
         ioctl, pipe, request, room = fcntl.ioctl, self.pipe, termios.FIONREAD, bytearray(4)
         began = process_time()
-        for _ in range(BLOCK):
+        for _ in range(count):
             ioctl(pipe, request, room)
-        self.best = min(self.best, (process_time() - began) / BLOCK)
+        self.best = min(self.best, (process_time() - began) / count)
 
 
 def measure(system: System, ioctls: Ioctls, closing: ExitStack) -> str:
@@ -93,14 +93,12 @@ def measure(system: System, ioctls: Ioctls, closing: ExitStack) -> str:
         "singly": lambda: _singly(vcpu, order, writable),
     }
     best = dict.fromkeys(work, float("inf"))
-    times = BLOCK // len(order)
     for _ in range(ROUNDS):
         for name, call in work.items():
-            ioctls.time()
+            ioctls.time(len(order))  # as many as registers, so that what disturbs one disturbs the other
             began = process_time()
-            for _ in range(times):
-                call()
-            best[name] = min(best[name], (process_time() - began) / times)
+            call()
+            best[name] = min(best[name], process_time() - began)
     unit = len(order) * ioctls.best
     both = best["capture"] + best["restore"]
     ratios = (f"{seconds / unit:.1f}x" for seconds in (best["capture"], best["restore"], both))

@@ -17,7 +17,9 @@ from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem, ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.hosts.recording import facts
+from armkvm.model.lifecycle import FINALIZE
 from armkvm.model.profile import PROFILES, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
+from armkvm.model.vector_behaviours import SME_GUESTS
 from armkvm.state import CpuVectors, HostFacts
 
 MACHINE = {F.PSCI_0_2}
@@ -31,7 +33,8 @@ def recorded(path: str) -> HostFacts:
 
 
 def made_up(profile: str, **fields: int) -> HostFacts:
-    """A host that no recording is needed for: a v9 CPU with SVE whose ID fields are as given.
+    """A host that no recording is needed for: a v9 CPU with SVE whose ID fields are as given; with SME
+    under the kernels that give it to guests.
 
     `fields` are named ``MMFR3_S1PIE`` for ID_AA64MMFR3_EL1.S1PIE.
     """
@@ -42,10 +45,14 @@ def made_up(profile: str, **fields: int) -> HostFacts:
         "MMFR1_PAN": 3, "MMFR1_HPDS": 2, "MMFR2_EVT": 2, "MMFR2_IDS": 1, "MMFR3_TCRX": 1,
         "MMFR3_SCTLRX": 1, "MMFR3_S1PIE": 1, "MMFR3_S1POE": 1, "PFR2_FPMR": 1,
     } | fields  # fmt: skip
+    has_sme = SME_GUESTS in PROFILES[profile]
+    if has_sme:
+        shown = {"PFR1_SME": 2, "SMFR0_FA64": 1, "SMFR0_SMEver": 1} | shown
     values: dict[RegId, int] = {
         id_of(sysreg("MIDR_EL1")): 0x410F_D4F0,
         id_of(sysreg("REVIDR_EL1")): 0,
         id_of(sysreg("AIDR_EL1")): 0,
+        id_of(sysreg("SMIDR_EL1")): 0,
         id_of(sysreg("CTR_EL0")): 0x9444_C004,
         id_of(sysreg("CLIDR_EL1")): 0x0C30_0123,
         id_of(sysreg("PMCR_EL0")): 6 << 11,
@@ -61,11 +68,11 @@ def made_up(profile: str, **fields: int) -> HostFacts:
         kernel=profile,
         profile=profile,
         caps={int(cap): value for cap, value in _caps(profile).items()},
-        features=frozenset({F.POWER_OFF, F.PSCI_0_2, F.SVE, F.PMU_V3}),
+        features=frozenset({F.POWER_OFF, F.PSCI_0_2, F.SVE, F.PMU_V3, *([F.SME] if has_sme else [])}),
         preferred_target=5,
         ipa_bits=48,
         device_types=frozenset({7}),
-        cpus=(CpuVectors(VectorLengths((1, 2))),),
+        cpus=(CpuVectors(VectorLengths((1, 2)), VectorLengths((2, 4) if has_sme else ())),),
         values={"plain": values},
     )
 
@@ -88,9 +95,12 @@ def system(host: HostFacts, profile: str | None = None) -> ModelSystem:
 
 
 def vcpu_on(host: HostFacts, *features: F, profile: str | None = None) -> ModelVcpu:
-    """A fresh vCPU, initialised and, with SVE or SME, finalized."""
+    """A fresh vCPU, initialised and, with SVE or SME, ready: finalized, where there is a call for it, and
+    listed, which does it where there is none.
+    """
     vcpu = system(host, profile).create_vm().create_vcpu(0)
     vcpu.init({*MACHINE, *features})
-    if {F.SVE, F.SME} & set(features):
+    if {F.SVE, F.SME} & set(features) and FINALIZE not in vcpu.vcpu.refuses:
         vcpu.finalize(F.SVE)
+    vcpu.reg_list()
     return vcpu

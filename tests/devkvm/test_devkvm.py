@@ -120,7 +120,7 @@ def test_a_refusal_carries_errno_and_operation() -> None:
             assert (error.value.errno, error.value.operation) == (ENOTTY, "KVM_CREATE_VM")
         with pytest.raises(KvmError, match="KVM_HAS_DEVICE_ATTR: ENOTTY"):
             descriptor.has_attr(0, 0)
-        with pytest.raises(ValueError, match="32-bit group"):
+        with pytest.raises(ValueError, match="do not fit"):
             descriptor.has_attr(1 << 32, 0)
 
 
@@ -179,6 +179,17 @@ def test_wrong_arguments_are_refused_before_any_call() -> None:
             vcpu.init([224])
         with pytest.raises(ValueError, match="64 bytes, not 3"):
             vcpu.set_vcpu_events(b"abc")
+        for call, argument in (
+            (vcpu.set_mp_state, 1 << 32),
+            (vcpu.finalize, 1 << 31),
+            (vcpu.get_one_reg, -1),
+            (vcpu.get_one_reg_null, 1 << 64),
+            (vcpu.reg_list, -1),
+        ):
+            with pytest.raises(ValueError, match="do not fit"):
+                call(argument)
+        with pytest.raises(ValueError, match="do not fit"):
+            vcpu.get_regs([1 << 64])
 
 
 def test_a_refused_register_is_named_alone_and_in_a_list() -> None:

@@ -16,12 +16,19 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-QEMU = os.environ.get("ARMKVM_QEMU") or "qemu-system-aarch64"
+from armkvm.backends.lab.qemu import find
+from armkvm.backends.lab.shelf import Shelf
+from armkvm.errors import PlaceError
+
+try:
+    QEMU = [*find(Shelf(), os.environ.get("ARMKVM_QEMU", "")).command]
+except PlaceError:
+    QEMU = []
 LIBVIRT = Path(os.environ.get("ARMKVM_LIBVIRT") or "/usr/share/libvirt")
 
 needs_qemu = pytest.mark.skipif(
-    shutil.which(QEMU) is None,
-    reason=f"needs {QEMU} (Debian: qemu-system-arm); ARMKVM_QEMU may name another",
+    not QEMU,
+    reason="needs qemu-system-aarch64 (Debian: qemu-system-arm, or the lab's); ARMKVM_QEMU may name another",
 )
 needs_libvirt_schema = pytest.mark.skipif(
     not (LIBVIRT / "schemas/domain.rng").exists() or shutil.which("xmllint") is None,
@@ -45,7 +52,7 @@ def qmp(arguments: Sequence[str], *commands: dict[str, Any]) -> list[dict[str, A
     """
     words = [{"execute": "qmp_capabilities"}, *commands, {"execute": "quit"}]
     done = subprocess.run(
-        [QEMU, *_BOARD, "-S", "-monitor", "none", "-qmp", "stdio", *arguments],
+        [*QEMU, *_BOARD, "-S", "-monitor", "none", "-qmp", "stdio", *arguments],
         input="".join(json.dumps(word) + "\n" for word in words),
         capture_output=True,
         text=True,
@@ -77,7 +84,7 @@ def lengths_in_guest(arguments: Sequence[str], folder: Path) -> set[int]:
     """The SVE vector lengths, in quadwords, that a guest finds when QEMU is started so."""
     program, serial = folder / "guest.bin", folder / "serial"
     program.write_bytes(_GUEST)
-    command = [QEMU, *_BOARD, *arguments, "-no-reboot", "-serial", f"file:{serial}"]
+    command = [*QEMU, *_BOARD, *arguments, "-no-reboot", "-serial", f"file:{serial}"]
     command += ["-device", f"loader,file={program},addr=0x40200000,cpu-num=0"]
     subprocess.run(command, capture_output=True, timeout=120, check=True)
     return set(serial.read_bytes())

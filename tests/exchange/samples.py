@@ -106,3 +106,26 @@ def hosts_of(draw: st.DrawFn, guest: GuestCpu) -> dict[RegId, int]:
         reg: value ^ draw(st.sampled_from((0, 0, 1 << draw(st.integers(0, 63)), draw(NUMBERS))))
         for reg, value in guest.id_registers.items()
     }
+
+
+_KEYS = (
+    "reg_modifiers",
+    "vcpu_features",
+    "addr",
+    "bitmap",
+    "index",
+    "return",
+    "model",
+    "props",
+    "name",
+    "sve",
+)
+documents = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.one_of(st.sampled_from(_KEYS), st.text(max_size=8)), inner, max_size=4),
+    ),
+    max_leaves=12,
+)
+"""Whatever JSON can say, with words that readers look for."""

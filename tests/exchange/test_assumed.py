@@ -15,7 +15,7 @@ from tests.exchange.samples import VCPU
 from tests.model_hosts import capture_file, recorded_snapshot
 from tests.recordings import recordings
 
-from armkvm.abi.caps import Cap
+from armkvm.abi.caps import SME_CAPS, Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
@@ -24,7 +24,7 @@ from armkvm.catalog import id_of, name_of, parse
 from armkvm.errors import MissingFacts
 from armkvm.exchange.assumed import KERNEL_CAPS, host_facts
 from armkvm.exchange.firecracker import Fingerprint, read_fingerprint
-from armkvm.hosts import recording
+from armkvm.hosts import hostfile, recording
 from armkvm.model.acceptance import accepts
 from armkvm.model.host import Platform
 from armkvm.model.profile import PROFILES
@@ -72,7 +72,9 @@ def test_a_kernel_with_a_profile_is_seen_through_it() -> None:
 @pytest.mark.parametrize("kernel", ["5.10.255-253.1008.amzn2.aarch64", "6.6.1", "6", "next", ""])
 def test_a_kernel_without_a_profile_is_treated_as_the_user_says_or_not_at_all(kernel: str) -> None:
     fingerprint = read_fingerprint(samples.fingerprint(kernel), "f")
-    with pytest.raises(MissingFacts, match=r"to be treated as: 6\.1, 6\.12, 6\.18, 7\.0, 7\.2, 7\.3"):
+    with pytest.raises(
+        MissingFacts, match=r"to be treated as: 6\.1, 6\.12, 6\.18, 7\.0, 7\.2, 7\.3, sme-v12"
+    ):
         host_facts(fingerprint, "graviton")
     facts = host_facts(fingerprint, "graviton", treat_as="6.1")
     assert (facts.profile, facts.kernel) == ("6.1", kernel)
@@ -135,12 +137,19 @@ def test_a_vcpu_with_el2_tells_too_little_of_others() -> None:
         host_facts(read_fingerprint(json.dumps(tree).encode(), "f"), "f")
 
 
+@pytest.mark.parametrize("kernel", [*KERNEL_CAPS])
+def test_a_fingerprints_host_can_be_kept_in_a_host_file(kernel: str) -> None:
+    facts = host_facts(read_fingerprint(samples.fingerprint(), "f"), "f", treat_as=kernel)
+    assert hostfile.decode(json.loads(hostfile.encode(facts)), "f") == facts
+    assert facts.origin == "fingerprint under 6.18.7"
+
+
 # -- against recordings ----------------------------------------------------------------------------
 
 # Capabilities that a feature decides which a vCPU without it does not show, and the count of CPUs.
 NOT_SHOWN = (
     *(Cap.NR_VCPUS, Cap.ARM_PMU_V3, Cap.ARM_SVE, Cap.ARM_PTRAUTH_ADDRESS, Cap.ARM_PTRAUTH_GENERIC),
-    *(Cap.ARM_MTE, Cap.ARM_EL2, Cap.ARM_EL2_E2H0, Cap.ARM_PMU_V3_STRICT),
+    *(Cap.ARM_MTE, Cap.ARM_EL2, Cap.ARM_EL2_E2H0, Cap.ARM_PMU_V3_STRICT, SME_CAPS["sme-v12"]),
 )
 
 
@@ -148,7 +157,7 @@ NOT_SHOWN = (
 def test_capabilities_are_those_that_real_hosts_answer(path: Path) -> None:
     name = f"{path.parent.name}/{path.stem}"
     real = recording.facts(capture_file(name), name)
-    made = host_facts(fingerprint_of(name), name)
+    made = host_facts(fingerprint_of(name), path.stem, treat_as=path.parent.name)
     shown = {cap: value for cap, value in real.caps.items() if value and cap not in NOT_SHOWN}
     shown[Cap.ARM_VM_IPA_SIZE] = min(48, real.ipa_bits)  # LPA2 is not shown to guests
     assert {cap: value for cap, value in made.caps.items() if value} == shown
@@ -156,12 +165,14 @@ def test_capabilities_are_those_that_real_hosts_answer(path: Path) -> None:
     assert made.device_types == real.device_types
     assert made.preferred_target == real.preferred_target
     assert made.profile == real.profile
+    assert made.features == real.features & {F.POWER_OFF, F.PSCI_0_2, F.EL1_32BIT} | {F.POWER_OFF}
+    assert hostfile.decode(json.loads(hostfile.encode(made)), name) == made
 
 
 @pytest.mark.parametrize("path", CAPTURES)
 def test_the_model_of_a_recorded_hosts_fingerprint_gives_it_again(path: Path) -> None:
     fingerprint = fingerprint_of(f"{path.parent.name}/{path.stem}")
-    again = vcpu_of(host_facts(fingerprint, path.stem), fingerprint)
+    again = vcpu_of(host_facts(fingerprint, path.stem, treat_as=path.parent.name), fingerprint)
     assert {reg: again.get(reg) for reg in fingerprint.registers} == dict(fingerprint.registers)
     assert {name_of(reg) for reg in again.keys() - fingerprint.registers.keys()} <= NEVER_STILL
 
@@ -203,3 +214,4 @@ def test_what_a_public_fingerprints_host_accepts_starts_with_its_own_values(path
     assert acceptance.initial[pfr0] == fingerprint.number("ID_AA64PFR0_EL1")
     assert acceptance.identity[parse("MIDR_EL1")] == fingerprint.number("MIDR_EL1")
     assert acceptance.identity_is_writable == (facts.profile == "6.18")
+    assert hostfile.decode(json.loads(hostfile.encode(facts)), path.stem) == facts

@@ -6,7 +6,6 @@ import json
 
 import pytest
 from tests.exchange.programs import needs_qemu, qmp
-from tests.model_hosts import capture_file
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
@@ -17,31 +16,27 @@ from armkvm.exchange.firecracker import Template, read_template, write_template
 from armkvm.exchange.kubevirt import baseline_name
 from armkvm.exchange.qemu import read_expansion, write_command_line
 from armkvm.exchange.written import Initial
-from armkvm.hosts import recording
+from armkvm.hosts import library
 from armkvm.migration.baseline import baseline
 from armkvm.model.acceptance import accepts, offered
 from armkvm.model.host import Platform
-from armkvm.model.profile import PROFILES
 from armkvm.state import GuestCpu
 
-pytestmark = pytest.mark.shared
-
 POOLS = [
-    ("7.3/max", "7.3/neoverse-v1"),
-    ("7.3/neoverse-v1", "7.3/neoverse-n2"),
-    ("7.3/neoverse-n1", "7.3/cortex-a76"),
-    ("6.18/neoverse-v1", "6.18/max", "7.2/max"),
+    ("max?7.3", "neoverse-v1?7.3"),
+    ("neoverse-v1?7.3", "neoverse-n2?7.3"),
+    ("neoverse-n1?7.3", "cortex-a76?7.3"),
+    ("neoverse-v1?6.18", "max?6.18", "max?7.2"),
 ]
 FIRECRACKER_HAS = frozenset((F.SVE, F.PTRAUTH_ADDRESS, F.PTRAUTH_GENERIC))
 
 
 def platform(name: str) -> Platform:
-    facts = recording.facts(capture_file(name), name)
-    return Platform(facts, PROFILES[facts.profile])
+    return Platform(*library.find(*name.split("?")))
 
 
 def pool(names: tuple[str, ...], wanted: frozenset[F] | None = None) -> tuple[GuestCpu, list[Initial]]:
-    """The baseline of some recorded hosts, and their initial values for it."""
+    """The baseline of some built-in hosts, and their initial values for it."""
     hosts = {name: platform(name) for name in names}
     offers = {name: offered(host) for name, host in hosts.items()}
     found = baseline(offers, lambda name, features: accepts(hosts[name], features), wanted)

@@ -146,6 +146,18 @@ def test_a_template_that_changes_part_of_a_register_needs_the_rest() -> None:
         read.guest_cpu({})
 
 
+def test_a_template_with_sve_needs_the_hosts_lengths() -> None:
+    read = Template(feature_words={0: Bits(32, 0x10, 0x10)})
+    assert read.guest_cpu({}, VectorLengths([1, 2])).sve == VectorLengths([1, 2])
+    with pytest.raises(ValueError, match="asks for SVE, and the host's vector lengths are not known"):
+        read.guest_cpu({})
+
+
+def test_registers_that_are_no_part_of_a_guest_cpu_are_told() -> None:
+    read = Template(registers={parse("SCTLR_EL1"): Bits(64, 1, 1), ISAR0: Bits(64, 1, 1)})
+    assert read.beyond == (parse("SCTLR_EL1"),)
+
+
 # -- fingerprints ----------------------------------------------------------------------------------
 
 
@@ -211,23 +223,7 @@ def test_only_so_many_faults_are_told() -> None:
     assert str(caught.value.faults[-1]) == "$: and 800 more faults"
 
 
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4),
-        st.dictionaries(
-            st.one_of(
-                st.sampled_from(("reg_modifiers", "vcpu_features", "addr", "bitmap", "index")), st.text()
-            ),
-            inner,
-            max_size=4,
-        ),
-    ),
-    max_leaves=12,
-)
-
-
-@given(JSON)
+@given(samples.documents)
 def test_any_document_is_read_or_refused(tree: object) -> None:
     document = json.dumps(tree).encode()
     with pytest.raises(InputError):
@@ -313,7 +309,8 @@ def test_a_written_template_makes_any_of_its_hosts_give_the_vcpu(data: st.DataOb
     hosts = data.draw(st.lists(hosts_of(guest), max_size=3))
     read = read_template(write_template(guest, hosts).text.encode(), "written")
     for host in hosts or [{}]:
-        made = read.guest_cpu(host)
+        made = read.guest_cpu(host, guest.sve)
+        assert made.sve == guest.sve
         assert {**host, **made.id_registers} == {**host, **guest.id_registers}
         assert made.bitmaps == guest.bitmaps
         assert made.psci_version == guest.psci_version

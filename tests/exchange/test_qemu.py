@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -218,8 +219,8 @@ def test_sme_lengths_are_read_from_where_qemu_has_them() -> None:
                     "$.return.model.props.SYSREG_ID_AA64PFR0_EL1_EL1: expected a field's value, "
                     f'got "0x{"f" * 40}"'
                 ),
-                "$.return.model.props.x: expected text, a whole number, true or false, got null",
-                "$.return.model.props.y: expected text, a whole number, true or false, got 0.5",
+                "$.return.model.props.x: expected a text, a whole number, true or false, got null",
+                "$.return.model.props.y: expected a text, a whole number, true or false, got 0.5",
             ],
         ),
         (
@@ -233,6 +234,19 @@ def test_what_is_no_expansion_is_refused_with_its_faults(document: bytes, faults
     with pytest.raises(InputError) as caught:
         read_expansion(document, "reply.json")
     assert str(caught.value).splitlines() == [f"reply.json: {fault}" for fault in faults]
+
+
+@given(samples.documents)
+def test_any_reply_is_read_or_refused(tree: object) -> None:
+    with suppress(InputError):
+        read_expansion(json.dumps(tree).encode(), "any")
+
+
+@given(st.dictionaries(st.text(max_size=12), st.one_of(st.text(max_size=8), st.integers(), st.booleans())))
+def test_properties_that_are_read_are_fit_to_be_shown(props: dict[str, object]) -> None:
+    with suppress(InputError):
+        others = read_expansion(samples.expansion(props), "any").others
+        assert all(word.isprintable() for item in others.items() for word in map(str, item))
 
 
 @given(st.data())

@@ -150,6 +150,25 @@ def test_a_whole_vcpu_is_written_into_another_and_reads_the_same(
         assert {reg for reg in regs if after[reg] != values[reg]} <= counters
 
 
+def test_vector_state_moves_between_unlike_hosts_and_kernels(lab: OpenLab) -> None:
+    """With vector lengths both have, every Z, P and FFR arrives as it left, and can leave again."""
+    common = VectorLengths([1, 2])
+    regs = [RegId.z(n) for n in range(32)] + [RegId.p(n) for n in range(16)] + [RegId.ffr()]
+    values: list[bytes] = []
+    for cpu, kernel in (("max,sve512=on", "6.12"), ("neoverse-v1", "7.3"), ("max,sve-max-vq=4", "6.1")):
+        with lab(cpu, kernel).create_vm() as vm:
+            vcpu = sve_vcpu(vm)
+            vcpu.set_one_reg(RegId.sve_vls(), vls.encode(common))
+            vcpu.finalize(VcpuFeature.SVE)
+            if values:
+                vcpu.set_regs(zip(regs, values, strict=True))
+                assert vcpu.get_regs(regs) == values
+            else:
+                vcpu.set_regs((reg, bytes([n + 1]) * reg.size) for n, reg in enumerate(regs))
+                values = vcpu.get_regs(regs)
+                assert values[0] == b"\1" * 32 + bytes(224)
+
+
 @pytest.mark.parametrize(("cpu", "kernel"), OTHER_HOSTS)
 def test_a_host_without_sve_has_none_of_it(lab: OpenLab, cpu: str, kernel: str) -> None:
     system = lab(cpu, kernel)

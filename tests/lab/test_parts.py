@@ -335,6 +335,24 @@ def test_a_plan_says_what_it_will_fetch_and_does_nothing(
     assert "nothing to do" in nothing.describe()[-1]
 
 
+def test_what_is_there_already_needs_no_package_list(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "find", lambda _: None)
+    monkeypatch.setattr(setup, "lacking_cpus", lambda _: [])
+    monkeypatch.setattr(setup, "_plan_qemu", lambda *_: ())
+    shelf.put_kernel("6.1.0-56-cloud-arm64", b"", {}, {"package": "", "sha256": ""})
+    shelf.runtime.touch()
+
+    class Offline(Archive):
+        def update(self) -> None:
+            raise PlaceError("no network")
+
+    archive = Offline(shelf.apt)
+    assert setup.plan(shelf, archive, ("6.1",)).is_empty
+    for wanted in ("6.12", "newest"):
+        with pytest.raises(PlaceError, match="no network"):
+            setup.plan(shelf, archive, (wanted,))
+
+
 def test_the_sources_are_the_lab_s_own_and_name_the_mirror(tmp_path: Path) -> None:
     lines = Archive(tmp_path).sources()
     assert all(line.startswith("deb [arch=") and " MIRROR " in line for line in lines)

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.remote import wire
+from armkvm.backends.remote.refusals import decode_error, encode_error
 from armkvm.backends.remote.wire import Kind, WireError
 from armkvm.errors import KvmError, MissingFacts, PlaceError, Rule
 from armkvm.state import Exit, Mmio, SystemEvent
@@ -101,7 +102,7 @@ def test_any_bytes_as_a_call_of_a_known_operation_are_read_or_refused(
 )
 def test_any_bytes_as_an_error_are_read_or_refused(kind: Kind, body: bytes) -> None:
     try:
-        error = wire.decode_error(kind, body)
+        error = decode_error(kind, body)
     except WireError:
         return
     assert isinstance(error, (KvmError, ValueError, PlaceError, MissingFacts))
@@ -122,7 +123,7 @@ refusals = st.builds(
 
 @given(refusals)
 def test_a_refusal_keeps_its_errno_and_every_reason(error: KvmError) -> None:
-    there = wire.decode_error(*wire.encode_error(error))
+    there = decode_error(*encode_error(error))
     assert isinstance(there, KvmError)
     for name in ("errno", "operation", "reg", "reg_name", "detail", "state", "count"):
         assert getattr(there, name) == getattr(error, name)
@@ -142,9 +143,9 @@ def test_a_refusal_keeps_its_errno_and_every_reason(error: KvmError) -> None:
     ],
 )
 def test_other_errors_arrive_as_their_kind(error: Exception, kind: Kind, there: type[Exception]) -> None:
-    sent_kind, body = wire.encode_error(error)
+    sent_kind, body = encode_error(error)
     assert sent_kind == kind
-    arrived = wire.decode_error(sent_kind, body)
+    arrived = decode_error(sent_kind, body)
     assert type(arrived) is there
     assert str(error) in str(arrived)
 

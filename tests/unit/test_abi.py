@@ -31,6 +31,7 @@ REQUESTS = {
     "KVM_ENABLE_CAP": (0x4068AEA3, "vm"),
     "KVM_GET_ONE_REG": (0x4010AEAB, "vcpu"),
     "KVM_SET_ONE_REG": (0x4010AEAC, "vcpu"),
+    "KVM_SET_SIGNAL_MASK": (0x4004AE8B, "vcpu"),
     "KVM_ARM_VCPU_INIT": (0x4020AEAE, "vcpu"),
     "KVM_ARM_PREFERRED_TARGET": (0x8020AEAF, "vm"),
     "KVM_GET_REG_LIST": (0xC008AEB0, "vcpu"),

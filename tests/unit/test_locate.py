@@ -19,6 +19,16 @@ def test_connect_gives_a_system_that_knows_its_uri() -> None:
     assert system.kernel.startswith("6.12")
 
 
+def test_a_kernel_can_be_given_one_behaviour_more() -> None:
+    """As the proposal of a range for non-ID registers: its effect can be tried on any host."""
+    plain = armkvm.connect("model:neoverse-n1?kernel=7.2")
+    tried = armkvm.connect("model:neoverse-n1?kernel=7.2+non-id-masks")
+    assert tried.kernel == plain.kernel
+    assert tried.uri == "model:neoverse-n1?kernel=7.2+non-id-masks"
+    ranges = armkvm.Cap.ARM_SUPPORTED_REG_MASK_RANGES
+    assert (plain.check_extension(ranges), tried.check_extension(ranges)) == (0b01, 0b11)
+
+
 @pytest.mark.parametrize(
     ("uri", "says"),
     [
@@ -27,6 +37,8 @@ def test_connect_gives_a_system_that_knows_its_uri() -> None:
         ("model:neoverse-v2", "did you mean neoverse-"),
         ("model:xyzzy", "armkvm hosts"),
         ("model:max?kernel=2.6", "known are 6.1"),
+        ("model:max?kernel=7.3+wishes", "no behaviour is called 'wishes'"),
+        ("model:max?kernel=6.1+non-id-masks", "which kernel 6.1 does not have"),
         ("model:max?cpu=1", "has the option kernel, not cpu"),
         ("model:max?kernel", "key=value"),
         ("model:max?kernel=7.3&kernel=7.2", "each once"),

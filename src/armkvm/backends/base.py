@@ -106,6 +106,22 @@ class Vcpu(Handle, Attributes, Protocol):
     def set_vcpu_events(self, events: bytes) -> None: ...
 
 
+@runtime_checkable
+class SveVlsCalls(Protocol):
+    """KVM_ARM_VCPU_GET_SVE_VLS and KVM_ARM_VCPU_SET_SVE_VLS, which some vCPUs have besides.
+
+    Proposed in 2017 and never given a number, so only the model has them: they work under its profile
+    ``sve-ioctl-2017``, and every other profile refuses them with EINVAL, as a kernel does an ioctl
+    it does not know.
+    """
+
+    def get_sve_vls(self) -> bytes:
+        """The set of SVE vector lengths: 64 bytes, bit vq-1 for vq quadwords."""
+
+    def set_sve_vls(self, data: bytes) -> None:
+        """Choose the set: EINVAL if it does not begin the host's, EPERM once the vCPU has run."""
+
+
 class Vm(Handle, Attributes, Protocol):
     """One virtual machine."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -21,6 +20,7 @@ from armkvm.model import (
     devices,
     lifecycle as calls,
     machine,
+    many,
     one_reg,
     reglist,
     rules,
@@ -115,7 +115,7 @@ class _Attributes(ABC):
 
 
 def open_place(uri_rest: str, options: Mapping[str, str]) -> ModelSystem:
-    """``model:HOST[?kernel=PROFILE]``: a built-in host, or a host file or recording."""
+    """``model:HOST[?kernel=KERNEL[+BEHAVIOUR]...]``: a built-in host, or a host file or recording."""
     from armkvm.hosts.library import find
 
     unknown = sorted(options.keys() - {"kernel"})
@@ -301,22 +301,15 @@ class ModelVcpu(_Handle, _Attributes):
             _raise(refused, calls.SET_ONE_REG, reg, self.vcpu)
 
     def get_regs(self, regs: Iterable[int]) -> list[bytes]:
-        regs = list(regs)
-        values = list(map(one_reg.get_one_reg, repeat(self.vcpu), regs))
-        if Refused in map(type, values):
-            for reg, data in zip(regs, values, strict=True):
-                if isinstance(data, Refused):
-                    _raise(data, calls.GET_ONE_REG, reg, self.vcpu)
-        return values  # type: ignore[return-value]  # none of them is Refused
+        values = many.get(self.vcpu, regs)
+        if isinstance(values, tuple):
+            _raise(values[1], calls.GET_ONE_REG, values[0], self.vcpu)
+        return values
 
     def set_regs(self, pairs: Iterable[tuple[int, bytes]]) -> None:
-        write, vcpu = one_reg.set_one_reg, self.vcpu
-        for reg, data in pairs:
-            if len(data) != 1 << (reg >> 52 & 15):
-                raise ValueError(f"{RegId(reg)!r} holds {RegId(reg).size} bytes, not {len(data)}")
-            refused = write(vcpu, reg, data)
-            if refused is not None:
-                _raise(refused, calls.SET_ONE_REG, reg, vcpu)
+        refused = many.put(self.vcpu, pairs)
+        if refused is not None:
+            _raise(refused[1], calls.SET_ONE_REG, refused[0], self.vcpu)
 
     def get_one_reg_null(self, reg: int) -> None:
         self.get_one_reg(reg)

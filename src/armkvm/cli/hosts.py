@@ -36,6 +36,6 @@ def run(args: argparse.Namespace) -> Outcome:
         kernels = built_in.get(name, (facts.profile,))
         listed.append((facts, kernels, platform.sve, platform.sme))
         if args.host:
-            for note in facts.notes:
+            for note in (*facts.notes, *platform.assumptions):
                 say(f"note: {name}: {note}")
     return Outcome(DONE, [hosts.table(listed)], hosts.tree(listed))

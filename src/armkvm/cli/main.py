@@ -121,7 +121,7 @@ def _print(outcome: Outcome, *, as_json: bool) -> int:
 
 def _failure(error: BaseException) -> int:
     """Say what went wrong; the exit code for it."""
-    from armkvm.errors import InputError, KvmError, MissingFacts, PlaceError, UnknownPlace
+    from armkvm.errors import InputError, KvmError, MissingFacts, PlaceError, UnknownPlace, UnlistedState
 
     if os.environ.get("ARMKVM_DEBUG"):
         import traceback
@@ -134,6 +134,7 @@ def _failure(error: BaseException) -> int:
         (PlaceError, BACKEND),
         (MissingFacts, BACKEND),
         (KvmError, FINDINGS),
+        (UnlistedState, FINDINGS),
     )
     for kind, code in codes:
         if isinstance(error, kind):

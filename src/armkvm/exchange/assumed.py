@@ -8,29 +8,29 @@ show is read off them, and the rest is taken as absent. Each assumption is a not
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from armkvm.abi.caps import Cap
-from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DeviceType
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.arch.cpus import cpu_of
+from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of, parse
 from armkvm.errors import MissingFacts
 from armkvm.exchange.firecracker import Fingerprint
+from armkvm.hosts.derive import SEAMS
+from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
 from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
 from armkvm.model.profile import PHYSICAL_TARGET, PROFILES
 from armkvm.state import CpuVectors, HostFacts
 
-# What every recorded host answers under a kernel, whatever its CPU; from 6.12 on what is new. The
-# devices that every one of them can create are `_DEVICES`.
+# What every recorded host answers, whatever its CPU, and the devices that every one can create.
 # KVM_CAP_NR_VCPUS, the number of CPUs online, is not known of a fingerprint's host.
 # Source: the recordings (tests/exchange/test_assumed.py compares all of them).
-_SINCE_6_1: dict[Cap, int] = {
+_SINCE_6_1: dict[int, int] = {
     Cap.IRQCHIP: 1,
     Cap.USER_MEMORY: 1,
     Cap.NR_MEMSLOTS: 32767,
@@ -75,7 +75,7 @@ _SINCE_6_1: dict[Cap, int] = {
     Cap.SYSTEM_EVENT_DATA: 1,
     Cap.ARM_SYSTEM_SUSPEND: 1,
 }
-_SINCE_6_12 = _SINCE_6_1 | {
+_NEW_IN_6_12: dict[int, int] = {
     Cap.DIRTY_LOG_RING_ACQ_REL: 0x100000,
     Cap.DIRTY_LOG_RING_WITH_BITMAP: 1,
     Cap.COUNTER_OFFSET: 1,
@@ -83,32 +83,30 @@ _SINCE_6_12 = _SINCE_6_1 | {
     Cap.ARM_SUPPORTED_REG_MASK_RANGES: 1,
     Cap.USER_MEMORY2: 1,
 }
-_SINCE_6_18 = _SINCE_6_12 | {
-    Cap.GUEST_MEMFD: 1,
-    Cap.ARM_WRITABLE_IMP_ID_REGS: 1,
-    Cap.ARM_CACHEABLE_PFNMAP_SUPPORTED: -errno.EINVAL,
-    Cap.GUEST_MEMFD_FLAGS: 3,
-}
-_SINCE_7_0 = _SINCE_6_18 | {Cap.ARM_SEA_TO_USER: 1}
-KERNEL_CAPS: Mapping[str, Mapping[Cap, int]] = {
-    "6.1": _SINCE_6_1,
-    "6.12": _SINCE_6_12,
-    "6.18": _SINCE_6_18,
-    "7.0": _SINCE_7_0,
-    "7.2": _SINCE_7_0,
-    "7.3": _SINCE_7_0,
-}
-"""By kernel that a fingerprint can be seen through: the capabilities that the kernel alone decides."""
-
-# Refused on /dev/kvm and answered on a VM: 0 without an ITS, and 0 unless the CPU has what it takes.
-_VM_CAPS = {Cap.MSI_DEVID: 0, Cap.ARM_CACHEABLE_PFNMAP_SUPPORTED: 0}
 _DEVICES = frozenset((DeviceType.VFIO, DeviceType.ARM_VGIC_V3, DeviceType.ARM_VGIC_ITS))
 
+
+def _kernel_caps() -> dict[str, dict[int, int]]:
+    """What the kernel alone decides: the two tables, and from 6.12 on what each seam adds."""
+    by_kernel = {"6.1": _SINCE_6_1, "6.12": _SINCE_6_1 | _NEW_IN_6_12}
+    for seam in SEAMS:
+        if seam.older in by_kernel and seam.newer not in by_kernel:
+            decided = {cap: value for cap, value in seam.caps.items() if value is not None}
+            asked_of_vm = dict.fromkeys(seam.vm_caps, -errno.EINVAL)
+            by_kernel[seam.newer] = by_kernel[seam.older] | decided | asked_of_vm
+    return by_kernel
+
+
+KERNEL_CAPS: Mapping[str, Mapping[int, int]] = _kernel_caps()
+"""By kernel that a fingerprint can be seen through: the capabilities that the kernel alone decides."""
+
 _CAP_OF = {
+    F.EL1_32BIT: Cap.ARM_EL1_32BIT,
     F.SVE: Cap.ARM_SVE,
     F.PMU_V3: Cap.ARM_PMU_V3,
     F.PTRAUTH_ADDRESS: Cap.ARM_PTRAUTH_ADDRESS,
     F.PTRAUTH_GENERIC: Cap.ARM_PTRAUTH_GENERIC,
+    F.PMU_V3_STRICT: Cap.ARM_PMU_V3_STRICT,
 }
 _UNKNOWABLE = frozenset((F.SVE, F.SME, F.VEC))
 _EL2 = frozenset((F.HAS_EL2, F.HAS_EL2_E2H0))
@@ -118,7 +116,10 @@ _BRPS, _WRPS = field("ID_AA64DFR0_EL1", "BRPs"), field("ID_AA64DFR0_EL1", "WRPs"
 _PARANGE = field("ID_AA64MMFR0_EL1", "PARANGE")
 _PA_BITS = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44, 5: 48}  # beyond that it takes LPA2, which guests are not shown
 _MIDR = parse("MIDR_EL1")
-_HOST_RESETS = frozenset(map(parse, ("ACTLR_EL1", "AMAIR_EL1", "PMCR_EL0", "PMMIR_EL1")))
+_MPAM = field("ID_AA64PFR0_EL1", "MPAM")
+# What these CPUs show under kernels that still show it. (An emulated CPU of the same MIDR_EL1 may lack it,
+# so it is no fact of the model's.) Source: public fingerprints under 5.10 and 6.1.
+_MPAM_OF = {(0x41, 0xD40): 1, (0x41, 0xD4F): 1}
 
 
 def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = None) -> HostFacts:
@@ -128,24 +129,28 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
     must have one, or MissingFacts. ValueError if there is no such profile.
     """
     profile = _profile(fingerprint, name, treat_as)
+    kernel_caps = KERNEL_CAPS[profile]
     if _EL2.intersection(fingerprint.features):
         raise MissingFacts(name, "be modelled", ["the registers of a vCPU without EL2"])
-    features = frozenset(f for f in fingerprint.features if isinstance(f, F)) - _UNKNOWABLE
-    values = _initial_values(fingerprint, features)
-    ipa_bits = _PA_BITS.get(_PARANGE.extract(values.get(id_of(_PARANGE.register), 0)), 48)
+    values = _initial_values(fingerprint)
+    features = _features(fingerprint, values)
+    ipa_bits = _PA_BITS.get(_shown(_PARANGE, values), 48)
     facts = HostFacts(
         name=name,
         cpu=_cpu_name(values[_MIDR]),
         kernel=fingerprint.kernel,
         profile=profile,
-        caps={int(cap): value for cap, value in _caps(profile, features, values, ipa_bits).items()},
-        vm_caps={int(cap): value for cap, value in _VM_CAPS.items() if cap in KERNEL_CAPS[profile]},
-        features=features | {F.POWER_OFF, F.PSCI_0_2},
+        caps={**kernel_caps, **_shown_caps(features, values, ipa_bits)},
+        # What /dev/kvm refuses to answer, a VM answers: 0 without an ITS, or without what the CPU needs.
+        vm_caps={cap: 0 for cap, value in kernel_caps.items() if value < 0},
+        features=features,
         preferred_target=GENERIC_V8,
         ipa_bits=ipa_bits,
         device_types=_DEVICES,
         cpus=(CpuVectors(),),
         values={"plain": values},
+        hidden={id_of(_MPAM.register): _MPAM.insert(0, _MPAM_OF.get(parts(values[_MIDR]), 0))},
+        origin=f"fingerprint under {fingerprint.kernel}",
         notes=tuple(_notes(fingerprint, profile, ipa_bits)),
     )
     if PHYSICAL_TARGET in PROFILES[profile]:
@@ -156,7 +161,7 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
 def _profile(fingerprint: Fingerprint, name: str, treat_as: str | None) -> str:
     known = ", ".join(KERNEL_CAPS)
     if treat_as is None:
-        own = release(fingerprint.kernel)
+        own = profile_named_by(fingerprint.kernel)
         if own not in KERNEL_CAPS:
             missing = f"how kernel {own} behaves (say which it is to be treated as: {known})"
             raise MissingFacts(name, "be modelled", [missing])
@@ -166,23 +171,19 @@ def _profile(fingerprint: Fingerprint, name: str, treat_as: str | None) -> str:
     return treat_as
 
 
-def release(kernel: str) -> str:
-    """The major and minor number of a kernel version, ``6.18`` of ``6.18.30-61.116.amzn2023``."""
-    match = re.match(r"[0-9]+\.[0-9]+", kernel, re.ASCII)
-    return match.group() if match else kernel
-
-
 def _cpu_name(midr: int) -> str:
     cpu = cpu_of(midr)
     return cpu.name if cpu else f"MIDR_EL1 {midr:#x}"
 
 
-def _initial_values(fingerprint: Fingerprint, features: frozenset[F]) -> dict[RegId, int]:
+def _initial_values(fingerprint: Fingerprint) -> dict[RegId, int]:
     """The registers whose initial value is the host's, less what only the unknowable features show."""
     values = {
-        reg: int.from_bytes(data, "little") for reg, data in fingerprint.registers.items() if _is_of_host(reg)
+        reg: int.from_bytes(data, "little")
+        for reg, data in fingerprint.registers.items()
+        if tells_hosts_apart(reg)
     }
-    for feature in _UNKNOWABLE & HIDDEN_MASKS.keys() - features:
+    for feature in _UNKNOWABLE & HIDDEN_MASKS.keys():
         for reg, mask in HIDDEN_MASKS[feature].items():
             if reg in values:
                 values[reg] &= ~mask
@@ -191,34 +192,33 @@ def _initial_values(fingerprint: Fingerprint, features: frozenset[F]) -> dict[Re
     return values
 
 
-def _is_of_host(reg: RegId) -> bool:
-    encoding = reg.encoding
-    is_id = encoding is not None and encoding.op0 == 3 and encoding.crn == 0
-    return is_id or reg in _HOST_RESETS or reg.reg_class in (RegClass.DEMUX, RegClass.FW)
+def _features(fingerprint: Fingerprint, values: Mapping[RegId, int]) -> frozenset[F]:
+    """What the vCPU had, if it can be known whole; what every host has; AArch32 where it shows."""
+    had = frozenset(feature for feature in fingerprint.features if isinstance(feature, F)) - _UNKNOWABLE
+    aarch32 = frozenset((F.EL1_32BIT,)) if _shown(_EL1, values) == 2 else frozenset[F]()
+    return had | aarch32 | {F.POWER_OFF, F.PSCI_0_2}
 
 
-def _caps(profile: str, features: frozenset[F], values: Mapping[RegId, int], ipa_bits: int) -> dict[Cap, int]:
-    """What the kernel answers, what registers show, and the capabilities of features that were had."""
-
-    def shown(part: Field) -> int:
-        return part.extract(values.get(id_of(part.register), 0))
-
+def _shown_caps(features: frozenset[F], values: Mapping[RegId, int], ipa_bits: int) -> dict[int, int]:
+    """The capabilities that ID registers show, and those of features."""
     return {
-        **KERNEL_CAPS[profile],
-        Cap.ARM_EL1_32BIT: int(shown(_EL1) == 2),
-        Cap.ARM_INJECT_SERROR_ESR: int(shown(_RAS) > 0),
-        Cap.GUEST_DEBUG_HW_BPS: shown(_BRPS) + 1,
-        Cap.GUEST_DEBUG_HW_WPS: shown(_WRPS) + 1,
+        Cap.ARM_INJECT_SERROR_ESR: int(_shown(_RAS, values) > 0),
+        Cap.GUEST_DEBUG_HW_BPS: _shown(_BRPS, values) + 1,
+        Cap.GUEST_DEBUG_HW_WPS: _shown(_WRPS, values) + 1,
         Cap.ARM_VM_IPA_SIZE: ipa_bits,
         **{cap: int(feature in features) for feature, cap in _CAP_OF.items()},
     }
+
+
+def _shown(part: Field, values: Mapping[RegId, int]) -> int:
+    return part.extract(values.get(id_of(part.register), 0))
 
 
 def _notes(fingerprint: Fingerprint, profile: str, ipa_bits: int) -> Iterator[str]:
     kernel = fingerprint.kernel
     had = ", ".join(map(str, fingerprint.features))
     yield f"read from a fingerprint by Firecracker {fingerprint.firecracker}: registers of a vCPU with {had}"
-    if release(kernel) == profile:
+    if profile_named_by(kernel) == profile:
         yield (
             f"assumed from profile {profile}: capabilities that the kernel alone decides, and which ID "
             f"register bits a VM may set; {kernel} may carry backports"

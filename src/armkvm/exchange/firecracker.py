@@ -19,8 +19,9 @@ from functools import partial
 from typing import TypeVar
 
 from armkvm.abi.caps import Cap
-from armkvm.abi.regid import RegId
+from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature as F
+from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.base import Feature
 from armkvm.catalog import id_of, name_of, parse
 from armkvm.documents import Limits, parse_json, short, step
@@ -45,6 +46,7 @@ _CAP_OF = {
     F.PTRAUTH_GENERIC: Cap.ARM_PTRAUTH_GENERIC,
 }
 _PSCI_VERSION = parse("KVM_REG_ARM_PSCI_VERSION")
+_NONE = VectorLengths()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,25 +73,39 @@ class Template:
         bits_set = [32 * n + bit for n, word in enumerate(words) for bit in range(32) if word >> bit & 1]
         return sorted_features([names.get(bit, bit) for bit in bits_set])
 
-    def guest_cpu(self, host: Initial) -> GuestCpu:
+    @property
+    def beyond(self) -> tuple[RegId, ...]:
+        """Registers that it changes and a `GuestCpu` has no place for."""
+        return tuple(reg for reg in self.registers if not (_is_id(reg) or _is_bitmap(reg) or _is_psci(reg)))
+
+    def guest_cpu(self, host: Initial, sve: VectorLengths = _NONE) -> GuestCpu:
         """The vCPU that a host gives under this template, as far as the template decides it.
 
-        ValueError if a register that it changes in part is not in `host`, or it asks for a feature
-        that has no name in mainline.
+        `sve` are the lengths that the host gives every vCPU with SVE. ValueError if the template asks
+        for SVE and there are none, if it changes a part of a register that is not in `host`, or if it
+        asks for a feature without a name.
         """
         unnamed = [feature for feature in self.features if not isinstance(feature, F)]
         if unnamed:
             raise ValueError(f"feature bits {unnamed} have no name in mainline's header")
+        if F.SVE in self.features and not sve:
+            raise ValueError("the template asks for SVE, and the host's vector lengths are not known")
         whole = {reg: _applied(reg, bits, host) for reg, bits in self.registers.items()}
         return GuestCpu(
             features=frozenset(feature for feature in self.features if isinstance(feature, F)),
+            sve=sve if F.SVE in self.features else _NONE,
             id_registers={reg: value for reg, value in whole.items() if _is_id(reg)},
-            bitmaps={reg: value for reg, value in whole.items() if name_of(reg).endswith(_BITMAP_ENDINGS)},
+            bitmaps={reg: value for reg, value in whole.items() if _is_bitmap(reg)},
             psci_version=whole.get(_PSCI_VERSION),
         )
 
 
-_BITMAP_ENDINGS = ("_BMAP", "_BMAP_2")
+def _is_bitmap(reg: RegId) -> bool:
+    return reg.reg_class == RegClass.FW_FEAT_BMAP
+
+
+def _is_psci(reg: RegId) -> bool:
+    return reg == _PSCI_VERSION
 
 
 def _is_id(reg: RegId) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field as attribute
 from enum import StrEnum
 from functools import cache
+from typing import TypeGuard
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Field, Kind
@@ -22,7 +23,7 @@ from armkvm.arch.idfields import FIELDS, named_fields
 from armkvm.arch.sysregs import name_of as sysreg_name
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
 from armkvm.catalog import name_of
-from armkvm.documents import Limits, NotAllowed, parse_json, short, step
+from armkvm.documents import Limits, parse_json, short, step
 from armkvm.errors import Fault, InputError
 from armkvm.exchange.written import Initial, Written, changes, identity_changes
 from armkvm.state import GuestCpu
@@ -205,7 +206,7 @@ def read_expansion(data: bytes, source: str) -> Expansion:
                 field = _field(key)
                 fields[field] = field.checked(_number(value))
             else:
-                others[key] = _scalar(value)
+                others[_label(key)] = _scalar(value)
         except ValueError as bad:
             faults.append(Fault(step(path, key), str(bad)))
     sve = _lengths("sve", SVE_LENGTHS, switches, path, faults)
@@ -242,7 +243,7 @@ def _model(tree: object, faults: list[Fault]) -> tuple[str, Mapping[str, object]
             tree, path = tree[envelope], step(path, envelope)
     name = tree.get("name") if isinstance(tree, dict) else None
     props = tree.get("props", {}) if isinstance(tree, dict) else None
-    if not isinstance(name, str) or not isinstance(props, dict) or len(name) > 200:
+    if not isinstance(props, dict) or not _is_label(name):
         faults.append(Fault(path, f"expected a CPU model with its name and props, got {short(tree)}"))
         return "", {}, path
     return name, props, step(path, "props")
@@ -284,9 +285,19 @@ def _number(value: object) -> int:
 
 
 def _scalar(value: object) -> str | int | bool:
-    if isinstance(value, NotAllowed) or not isinstance(value, (str, int, bool)):
-        raise ValueError(f"expected text, a whole number, true or false, got {short(value)}")  # noqa: TRY004
-    return value
+    if isinstance(value, int) or _is_label(value):
+        return value
+    raise ValueError(f"expected a text, a whole number, true or false, got {short(value)}")
+
+
+def _label(name: str) -> str:
+    if not _is_label(name):
+        raise ValueError("expected the name of a property")
+    return name
+
+
+def _is_label(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= 200 and value.isprintable()
 
 
 def _field(name: str) -> Field:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from armkvm.abi.regid import RegId
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import fields_of
-from armkvm.arch.sysregs import sysreg
-from armkvm.catalog import id_of
+from armkvm.catalog import parse
+from armkvm.model.sysregs.idregs import IMPLEMENTATION
 from armkvm.state import GuestCpu
 
-IDENTITY = tuple(id_of(sysreg(name)) for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1"))
+IDENTITY = tuple(map(parse, IMPLEMENTATION))
 """Registers that name the implementation; a VM has its own only after KVM_ENABLE_CAP."""
 
 Initial = Mapping[RegId, int]

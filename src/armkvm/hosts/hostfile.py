@@ -69,6 +69,8 @@ def encode(facts: HostFacts) -> bytes:
         "registers": _registers_tree(facts.values),
         "vgic": {name: hex(value) for name, value in facts.vgic.items()},
     }
+    if facts.hidden:
+        tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
     return (json.dumps(tree, indent=1) + "\n").encode()
@@ -169,6 +171,7 @@ _SHAPE = shape.members(
         "devices": shape.array(shape.one_of(_DEVICES), 0, 64),
         "cpu_flags": shape.label(8000),
         "vgic": shape.mapping(shape.label(40), lambda _: _HEX, 64),
+        "hidden": _NUMBERS,
         "writable_masks": _NUMBERS,
     },
 )
@@ -212,6 +215,7 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
         cpu_flags=frozenset(tree.get("cpu_flags", "").split()),
         values=_values(tree["registers"], faults),
         vgic={name: int(value, 16) for name, value in tree.get("vgic", {}).items()},
+        hidden=_numbers(tree.get("hidden", {}), "$.hidden", faults),
         writable_masks=None if masks is None else _numbers(masks, "$.writable_masks", faults),
         origin=tree.get("origin", ""),
         notes=tuple(tree.get("notes", ())),

@@ -16,7 +16,7 @@ from armkvm.documents import Limits, parse_json, read_bounded
 from armkvm.errors import Fault, InputError, MissingFacts, UnknownPlace
 from armkvm.hosts import hostfile, recording
 from armkvm.hosts.derive import derive
-from armkvm.model.profile import PROFILES, KernelProfile
+from armkvm.model.profile import PROFILES, KernelProfile, profile_named
 from armkvm.state import HostFacts
 
 LIMITS = Limits(size=64 << 20, depth=16, items=4_000_000)
@@ -31,15 +31,22 @@ def is_file(text: str) -> bool:
 def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile]:
     """A host by name or file, and the profile it is seen through.
 
-    `kernel` None takes the profile that the facts name, or the nearest older one, which a note of
-    the facts then says. UnknownPlace for names that are none, InputError for a bad file, MissingFacts
-    where the facts do not suffice for that kernel.
+    `kernel` is ``KERNEL[+BEHAVIOUR]...``; None takes the profile that the facts name, or the nearest
+    older one, which a note of the facts then says. UnknownPlace for names that are none, InputError
+    for a bad file, MissingFacts where the facts do not suffice for that kernel.
     """
-    if kernel is not None and kernel not in PROFILES:
-        raise UnknownPlace(f"no kernel profile is called {kernel!r}; known are {', '.join(PROFILES)}")
-    facts = at_home(read(Path(text)) if is_file(text) else builtin(text, kernel))
-    facts = derive(facts, kernel or facts.profile)
-    return facts, PROFILES[facts.profile]
+    profile = None if kernel is None else _profile(kernel)
+    release = None if profile is None else profile.release
+    facts = at_home(read(Path(text)) if is_file(text) else builtin(text, release))
+    facts = derive(facts, release or facts.profile)
+    return facts, profile or PROFILES[facts.profile]
+
+
+def _profile(kernel: str) -> KernelProfile:
+    try:
+        return profile_named(kernel)
+    except ValueError as error:
+        raise UnknownPlace(str(error)) from None
 
 
 def at_home(facts: HostFacts) -> HostFacts:

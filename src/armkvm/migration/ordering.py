@@ -19,6 +19,7 @@ from itertools import groupby
 from armkvm import catalog
 from armkvm.abi import core
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.vcpu_features import VcpuFeature
 
 
 class Stage(Enum):
@@ -220,15 +221,17 @@ def explain(reg: RegId) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReadFirst:
-    """A register that capture reads before it asks for the list."""
+    """A register that capture reads before it asks for the list, on vCPUs with a feature."""
 
     reg: RegId
+    feature: VcpuFeature
     because: str
 
 
 READ_FIRST: tuple[ReadFirst, ...] = (
     ReadFirst(
         catalog.parse("SVCR"),
+        VcpuFeature.SME,
         "it decides which registers the list names, so the list is asked for after it and belongs to it",
     ),
 )

@@ -64,7 +64,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     refused = _check(vcpu, reg)
     if refused is not None:
         return refused
-    return vcpu.zt0 if reg == _ZT0 else vcpu.za[(reg & 0xFFFF) >> 5]
+    return vcpu.zt0 if reg == _ZT0 else vcpu.za[_ROW_OF[reg][0]]
 
 
 def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
@@ -81,8 +81,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     if reg == _ZT0:
         vcpu.zt0 = data
     else:
-        row_bytes = row_count(vcpu)
-        vcpu.za[(reg & 0xFFFF) >> 5] = data[:row_bytes].ljust(Z_BYTES, b"\0")
+        vcpu.za[_ROW_OF[reg][0]] = data[: row_count(vcpu)].ljust(Z_BYTES, b"\0")
     return None
 
 
@@ -100,20 +99,28 @@ def _put_vls(vcpu: Vcpu, data: bytes | None) -> Refused | None:
     return None
 
 
+def _row_of(reg: int) -> tuple[int, int]:
+    """The row of ZA and the slice of it that an id names; -1 if it names none."""
+    low = reg & 0xFFFF
+    return (low >> 5, low & 31) if reg >> 16 == _ROW_PREFIX and low < _ROWS_END else (-1, 0)
+
+
+_ROW_OF = {reg: _row_of(reg) for reg in _ROWS}  # those in use, worked out once
+
+
 def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     """Whether an id names a row of ZA, or ZT0, that can be accessed now, in the kernel's order."""
-    low = reg & 0xFFFF
-    is_row = reg >> 16 == _ROW_PREFIX and low < _ROWS_END
+    row, part = _ROW_OF.get(reg) or _row_of(reg)
     # identity and size
-    if not is_row and reg != _ZT0:
+    if row < 0 and reg != _ZT0:
         return Refused(rules.MATRIX_ID_MALFORMED)
     if F.SME not in vcpu.features:
         return Refused(rules.NO_SME)
-    if is_row:
-        if low >> 5 >= row_count(vcpu):
-            return Refused(rules.ZA_ROW_BEYOND_END, f"row {low >> 5} of {row_count(vcpu)}")
-        if low & 31:
-            return Refused(rules.SLICE_BEYOND_LENGTH, f"slice {low & 31}")
+    if row >= 0:
+        if row >= row_count(vcpu):
+            return Refused(rules.ZA_ROW_BEYOND_END, f"row {row} of {row_count(vcpu)}")
+        if part:
+            return Refused(rules.SLICE_BEYOND_LENGTH, f"slice {part}")
     elif not has_sme2(vcpu):
         return Refused(rules.NO_SME2, f"ID_AA64PFR1_EL1.SME is {_SME.extract(vcpu.id_regs[_PFR1])}")
     return _check_permission(vcpu)
@@ -122,9 +129,11 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
 def _check_permission(vcpu: Vcpu) -> Refused | None:
     """PSTATE.ZA first, then finalization; the first revisions had it the other way round."""
     rule = vcpu.refuses.get(ACCESS_VECTORS)
+    if rule is None and has_za(vcpu):
+        return None
     not_final = None if rule is None else Refused(rule)
     if ZA_OFF_IS_EINVAL in vcpu.vm.profile:
-        return not_final or (None if has_za(vcpu) else Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0"))
+        return not_final or Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0")
     return not_final if has_za(vcpu) else Refused(rules.ZA_OFF, "SVCR.ZA is 0")
 
 

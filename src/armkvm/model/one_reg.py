@@ -8,7 +8,7 @@ Source: Linux arch/arm64/kvm/arm.c, guest.c (kvm_arm_get_reg, kvm_arm_set_reg).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from typing import TypeVar
 
 from armkvm.abi.regid import KVM_REG_ARM64, RegClass
 from armkvm.model import caches, core_regs, firmware, matrix, rules, vectors
@@ -21,6 +21,9 @@ from armkvm.model.vcpu import Vcpu
 _Get = Callable[[Vcpu, int], bytes | Refused]
 _Set = Callable[[Vcpu, int, bytes | None], Refused | None]
 
+_H = TypeVar("_H")
+
+_REMEMBERED = 1 << 14
 _FIXED_BITS = 0xFF0F_FFFF << 32  # architecture, and the zero bits 51:32; not the size
 
 
@@ -31,7 +34,7 @@ def get_one_reg(vcpu: Vcpu, reg: int) -> bytes | Refused:
     if rule is not None:
         return Refused(rule)
     # identity
-    return _getter(reg)(vcpu, reg)
+    return _GET[reg](vcpu, reg)
 
 
 def set_one_reg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
@@ -41,21 +44,23 @@ def set_one_reg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     if rule is not None:
         return Refused(rule)
     # identity
-    return _setter(reg)(vcpu, reg, data)
+    return _SET[reg](vcpu, reg, data)
 
 
-@lru_cache(maxsize=1 << 14)  # what an id names never changes
-def _getter(reg: int) -> _Get:
-    if reg & _FIXED_BITS != KVM_REG_ARM64:
-        return lambda vcpu, reg: Refused(rules.FOREIGN_ID)
-    return _GET.get(reg >> 16 & 0xFFF, _get_unknown)
+class _Handlers(dict[int, _H]):
+    """Which function answers for an id; worked out once, for what an id names never changes."""
 
+    def __init__(self, by_class: dict[int, _H], unknown: _H, foreign: _H) -> None:
+        super().__init__()
+        self.by_class, self.unknown, self.foreign = by_class, unknown, foreign
 
-@lru_cache(maxsize=1 << 14)
-def _setter(reg: int) -> _Set:
-    if reg & _FIXED_BITS != KVM_REG_ARM64:
-        return lambda vcpu, reg, data: Refused(rules.FOREIGN_ID)
-    return _SET.get(reg >> 16 & 0xFFF, _set_unknown)
+    def __missing__(self, reg: int) -> _H:
+        handler = self.foreign
+        if reg & _FIXED_BITS == KVM_REG_ARM64:
+            handler = self.by_class.get(reg >> 16 & 0xFFF, self.unknown)
+        if len(self) < _REMEMBERED:
+            self[reg] = handler
+        return handler
 
 
 def _get_sysreg(vcpu: Vcpu, reg: int) -> bytes | Refused:
@@ -87,21 +92,37 @@ def _set_unknown(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
 
 
-_GET: dict[int, _Get] = {
-    RegClass.CORE: core_regs.get,
-    RegClass.DEMUX: caches.get,
-    RegClass.SYSREG: _get_sysreg,
-    RegClass.FW: firmware.get,
-    RegClass.FW_FEAT_BMAP: firmware.get,
-    RegClass.SVE: vectors.get,
-    RegClass.SME: matrix.get,
-}
-_SET: dict[int, _Set] = {
-    RegClass.CORE: core_regs.put,
-    RegClass.DEMUX: caches.put,
-    RegClass.SYSREG: _set_sysreg,
-    RegClass.FW: firmware.put,
-    RegClass.FW_FEAT_BMAP: firmware.put,
-    RegClass.SVE: vectors.put,
-    RegClass.SME: matrix.put,
-}
+def _get_foreign(vcpu: Vcpu, reg: int) -> bytes | Refused:
+    return Refused(rules.FOREIGN_ID)
+
+
+def _set_foreign(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
+    return Refused(rules.FOREIGN_ID)
+
+
+_GET = _Handlers[_Get](
+    {
+        RegClass.CORE: core_regs.get,
+        RegClass.DEMUX: caches.get,
+        RegClass.SYSREG: _get_sysreg,
+        RegClass.FW: firmware.get,
+        RegClass.FW_FEAT_BMAP: firmware.get,
+        RegClass.SVE: vectors.get,
+        RegClass.SME: matrix.get,
+    },
+    _get_unknown,
+    _get_foreign,
+)
+_SET = _Handlers[_Set](
+    {
+        RegClass.CORE: core_regs.put,
+        RegClass.DEMUX: caches.put,
+        RegClass.SYSREG: _set_sysreg,
+        RegClass.FW: firmware.put,
+        RegClass.FW_FEAT_BMAP: firmware.put,
+        RegClass.SVE: vectors.put,
+        RegClass.SME: matrix.put,
+    },
+    _set_unknown,
+    _set_foreign,
+)

@@ -84,7 +84,7 @@ def lengths(vcpu: Vcpu) -> VectorLengths:
 
 def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG in the SVE class."""
-    if _is_vls(vcpu, reg):
+    if reg == _SVE_VLS and SVE_VLS_CALLS not in vcpu.vm.profile:
         if F.SVE not in vcpu.features:
             return Refused(rules.NO_SVE)
         return vls.encode(lengths(vcpu))
@@ -97,7 +97,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
 
 def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG in the SVE class."""
-    if _is_vls(vcpu, reg):
+    if reg == _SVE_VLS and SVE_VLS_CALLS not in vcpu.vm.profile:
         return _put_sve_vls(vcpu, data)
     refused = _check(vcpu, reg)
     if refused is not None:
@@ -110,10 +110,6 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     else:
         vcpu.p[(low - SVE_P) >> 5] = data[: vq.pl].ljust(P_BYTES, b"\0")
     return None
-
-
-def _is_vls(vcpu: Vcpu, reg: int) -> bool:
-    return reg == _SVE_VLS and SVE_VLS_CALLS not in vcpu.vm.profile
 
 
 def _check(vcpu: Vcpu, reg: int) -> Refused | None:

@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import struct
 import warnings
 from errno import EINTR
 from types import TracebackType
@@ -24,6 +25,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong)
 
 NULL = 0
+
+
+def packed(layout: struct.Struct, *values: int) -> bytes:
+    """The structure with these values; ValueError if one does not fit its field."""
+    try:
+        return layout.pack(*values)
+    except struct.error as error:
+        raise ValueError(f"{values} do not fit: {error}") from None
 
 
 class Scratch:
@@ -94,9 +103,7 @@ class AttributeDescriptor(Descriptor):
     """KVM_{HAS,GET,SET}_DEVICE_ATTR on a descriptor."""
 
     def _attr(self, call: Ioctl, group: int, attr: int, address: int) -> None:
-        if not (0 <= group < 1 << 32 and 0 <= attr < 1 << 64):
-            raise ValueError(f"an attribute is a 32-bit group and a 64-bit number, not {group}, {attr}")
-        self.structure(call, DEVICE_ATTR.pack(0, group, attr, address))
+        self.structure(call, packed(DEVICE_ATTR, 0, group, attr, address))
 
     def has_attr(self, group: int, attr: int) -> None:
         self._attr(Ioctl.KVM_HAS_DEVICE_ATTR, group, attr, NULL)

@@ -8,7 +8,7 @@ from errno import ENOMEM
 
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.structs import MEMORY_REGION
-from armkvm.backends.devkvm.descriptor import NULL, Descriptor, Scratch
+from armkvm.backends.devkvm.descriptor import NULL, Descriptor, Scratch, packed
 from armkvm.errors import KvmError
 
 _MAP_NORESERVE = 0x4000  # Linux, every architecture; Python names it from 3.13 on
@@ -24,8 +24,9 @@ class MemorySlots:
     def set(self, vm: Descriptor, slot: int, guest_address: int, size: int, flags: int) -> None:
         """KVM_SET_USER_MEMORY_REGION; what the slot held before is unmapped if the kernel agrees."""
         memory = self._memory(size)
-        region = MEMORY_REGION.pack(slot, flags, guest_address, size, memory.address if memory else NULL)
         try:
+            address = memory.address if memory else NULL
+            region = packed(MEMORY_REGION, slot, flags, guest_address, size, address)
             vm.structure(Ioctl.KVM_SET_USER_MEMORY_REGION, region)
         except BaseException:
             if memory:
@@ -40,7 +41,7 @@ class MemorySlots:
     @staticmethod
     def _memory(size: int) -> Scratch | None:
         """Backing for a slot; None for size 0, and for a size no address space holds (EINVAL then)."""
-        if size == 0 or size >> 63:
+        if size <= 0 or size >> 63:
             return None
         try:
             return Scratch(size, _LAZY)

@@ -10,12 +10,12 @@ import fcntl
 from collections.abc import Sequence
 from errno import EINTR
 from itertools import chain
-from struct import pack
+from struct import Struct
 
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import ONE_REG
-from armkvm.backends.devkvm.descriptor import Scratch
+from armkvm.backends.devkvm.descriptor import Scratch, packed
 from armkvm.backends.register_layout import RegisterLayout
 from armkvm.catalog import name_of
 from armkvm.errors import KvmError
@@ -43,7 +43,8 @@ class RegisterBuffers:
         self._scratch = Scratch(layout.total + _TAIL)
         base = self._scratch.address
         addresses = [base + start for start in layout.starts]
-        table = pack(f"<{2 * len(regs)}Q", *chain.from_iterable(zip(regs, addresses, strict=True)))
+        pairs = chain.from_iterable(zip(regs, addresses, strict=True))
+        table = packed(Struct(f"<{2 * len(regs)}Q"), *pairs)
         self._calls = [table[at : at + 16] for at in range(0, len(table), 16)]
 
     def read(self, fd: int) -> list[bytes]:

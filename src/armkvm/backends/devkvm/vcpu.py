@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from struct import pack, unpack_from
+from struct import Struct, unpack_from
 
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import MP_STATE, ONE_REG, REG_LIST_HEAD, VCPU_EVENTS, VCPU_INIT
 from armkvm.abi.vcpu_features import FEATURE_BITS_MAX
 from armkvm.backends.base import Feature
-from armkvm.backends.devkvm.descriptor import NULL, AttributeDescriptor, Scratch
+from armkvm.backends.devkvm.descriptor import NULL, AttributeDescriptor, Scratch, packed
 from armkvm.backends.devkvm.registers import RegisterBuffers, refusal, size_of
 from armkvm.backends.devkvm.running import RunPage
 from armkvm.backends.register_layout import transposed
 from armkvm.errors import KvmError
 from armkvm.state import Exit
 
+_INT = Struct("<i")
 _LONGEST_VALUE = 1 << 15  # bits 55:52 of an id can claim this many bytes
 _LIST_ROOM = 1 << 16
 """Ids there is room for at least; the kernel writes as many as it has, never as many as it is offered."""
@@ -60,16 +61,16 @@ class DevKvmVcpu(AttributeDescriptor):
             words[bit // 32] |= 1 << bit % 32
         if target is None:
             target = self._preferred_target()
-        self.structure(Ioctl.KVM_ARM_VCPU_INIT, VCPU_INIT.pack(target, *words))
+        self.structure(Ioctl.KVM_ARM_VCPU_INIT, packed(VCPU_INIT, target, *words))
 
     def finalize(self, feature: Feature) -> None:
-        self.structure(Ioctl.KVM_ARM_VCPU_FINALIZE, pack("<i", self._feature_bit(feature)))
+        self.structure(Ioctl.KVM_ARM_VCPU_FINALIZE, packed(_INT, self._feature_bit(feature)))
 
     # -- registers -------------------------------------------------------------------------
 
     def _one_reg(self, call: Ioctl, reg: int, address: int) -> None:
         try:
-            self.structure(call, ONE_REG.pack(reg, address))
+            self.structure(call, packed(ONE_REG, reg, address))
         except KvmError as error:
             raise refusal(error, call, reg) from None
 
@@ -118,7 +119,7 @@ class DevKvmVcpu(AttributeDescriptor):
                 n = error.count
         room = Scratch(REG_LIST_HEAD.size + 8 * min(max(n, 0), _LIST_ROOM))
         try:
-            room.memory[: REG_LIST_HEAD.size] = REG_LIST_HEAD.pack(n)
+            room.memory[: REG_LIST_HEAD.size] = packed(REG_LIST_HEAD, n)
             try:
                 self.number(Ioctl.KVM_GET_REG_LIST, room.address)
             except KvmError as error:
@@ -142,7 +143,7 @@ class DevKvmVcpu(AttributeDescriptor):
         return int(state)
 
     def set_mp_state(self, state: int) -> None:
-        self.structure(Ioctl.KVM_SET_MP_STATE, MP_STATE.pack(state))
+        self.structure(Ioctl.KVM_SET_MP_STATE, packed(MP_STATE, state))
 
     def get_vcpu_events(self) -> bytes:
         return self.structure(Ioctl.KVM_GET_VCPU_EVENTS, bytes(VCPU_EVENTS.size))

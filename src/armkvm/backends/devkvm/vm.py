@@ -20,7 +20,7 @@ from armkvm.abi.structs import (
     mask_register,
 )
 from armkvm.arch.encoding import SysReg
-from armkvm.backends.devkvm.descriptor import AttributeDescriptor, Descriptor, DevKvmDevice, Scratch
+from armkvm.backends.devkvm.descriptor import AttributeDescriptor, Descriptor, DevKvmDevice, Scratch, packed
 from armkvm.backends.devkvm.memory import MemorySlots
 from armkvm.backends.devkvm.vcpu import DevKvmVcpu
 
@@ -64,10 +64,10 @@ class DevKvmVm(AttributeDescriptor):
         if len(args) > 4:
             raise ValueError(f"KVM_ENABLE_CAP takes at most 4 arguments, not {len(args)}")
         words = (*args, *(0,) * (4 - len(args)))
-        self.structure(Ioctl.KVM_ENABLE_CAP, ENABLE_CAP.pack(cap, flags, *words))
+        self.structure(Ioctl.KVM_ENABLE_CAP, packed(ENABLE_CAP, cap, flags, *words))
 
     def create_device(self, kind: int, test: bool = False) -> DevKvmDevice | None:
-        request = CREATE_DEVICE.pack(kind, 0, CREATE_DEVICE_TEST if test else 0)
+        request = packed(CREATE_DEVICE, kind, 0, CREATE_DEVICE_TEST if test else 0)
         _, fd, _ = CREATE_DEVICE.unpack(self.structure(Ioctl.KVM_CREATE_DEVICE, request))
         if test:
             return None
@@ -84,7 +84,7 @@ class DevKvmVm(AttributeDescriptor):
         scratch = Scratch(8 * FEATURE_ID_MASKS)
         try:
             self.structure(
-                Ioctl.KVM_ARM_GET_REG_WRITABLE_MASKS, REG_MASK_RANGE.pack(scratch.address, range_, *words)
+                Ioctl.KVM_ARM_GET_REG_WRITABLE_MASKS, packed(REG_MASK_RANGE, scratch.address, range_, *words)
             )
             masks = unpack_from(f"<{FEATURE_ID_MASKS}Q", scratch.memory)
         finally:
@@ -94,7 +94,7 @@ class DevKvmVm(AttributeDescriptor):
         }
 
     def set_counter_offset(self, offset: int, reserved: int = 0) -> None:
-        self.structure(Ioctl.KVM_ARM_SET_COUNTER_OFFSET, COUNTER_OFFSET.pack(offset, reserved))
+        self.structure(Ioctl.KVM_ARM_SET_COUNTER_OFFSET, packed(COUNTER_OFFSET, offset, reserved))
 
     def set_memory(self, slot: int, guest_address: int, size: int, flags: int = 0) -> None:
         self._memory.set(self, slot, guest_address, size, flags)

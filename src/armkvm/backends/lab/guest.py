@@ -56,7 +56,7 @@ def _run(stream: Stream, words: list[str], stdin: bytes) -> None:
     from subprocess import PIPE, Popen
 
     try:
-        process = Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd="/tmp")  # noqa: S108 - the guest's own
+        process = Popen(words, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd="/run")
     except OSError as error:
         stream.write_frame(Piece.ERR, f"{words[0] if words else ''}: {error.strerror}\n".encode())
         stream.write_frame(Piece.END, wire.encode(wire.I64, 127))

@@ -55,12 +55,12 @@ _INIT = """\
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t tmpfs tmp /tmp
-export PATH=/bin:/usr/bin HOME=/tmp TERM=${TERM:-linux}
+mount -t tmpfs run /run
+export PATH=/bin:/usr/bin HOME=/run TERM=${TERM:-linux}
 ip link set lo up
 for module in /modules/*; do [ -e "$module" ] && insmod "$module"; done
 grep -q armkvm.shell /proc/cmdline || exec python3 -IS -m armkvm.backends.lab.guest
-cd /tmp
+cd /run
 setsid cttyhack sh
 poweroff -f
 """
@@ -78,7 +78,7 @@ MODULES = (
 
 def runtime(packages: Iterable[Path]) -> bytes:
     """The archive of busybox and Python, from arm64 packages that were not installed."""
-    entries: dict[str, Entry] = dict.fromkeys(("dev", "proc", "sys", "tmp", "modules"), cpio.DIRECTORY)
+    entries: dict[str, Entry] = dict.fromkeys(("dev", "proc", "sys", "run", "modules"), cpio.DIRECTORY)
     for package in packages:
         with debian.members(package) as files:
             for member, tar in files:

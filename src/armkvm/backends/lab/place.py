@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from armkvm.backends.lab import initramfs
 from armkvm.backends.lab.guest import AGENT_PORT, COMMAND_PORT
-from armkvm.backends.lab.qemu import Boot, Monitor, Process, find, socket_pair
+from armkvm.backends.lab.qemu import Boot, Monitor, Process, find, owned_pair
 from armkvm.backends.lab.shelf import SETUP_HINT, Kernel, Shelf
 from armkvm.backends.remote.client import CALL_TIMEOUT, RemoteSystem
 from armkvm.backends.remote.stream import Stream
@@ -164,26 +164,23 @@ class Machine:
         self.resumed = False
 
     def _start(self, extra: list[str], descriptors: list[int]) -> None:
-        with contextlib.ExitStack() as stack:
-            self._agent, agent_end = socket_pair(stack)
-            self._command, command_end = socket_pair(stack)
-            self._monitor, monitor_end = socket_pair(stack)
-            self._console = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        with contextlib.ExitStack() as owned, contextlib.ExitStack() as theirs:
+            self._console = owned.enter_context(tempfile.TemporaryFile())
+            self._agent, agent_end = owned_pair(owned, theirs)
+            self._command, command_end = owned_pair(owned, theirs)
+            self._monitor, monitor_end = owned_pair(owned, theirs)
             console = self._console.fileno()
-            ends = [(AGENT_PORT, agent_end), (COMMAND_PORT, command_end)]
             arguments = [
-                "-chardev",
-                f"file,id=console,path=/proc/self/fd/{console}",
-                "-serial",
-                "chardev:console",
+                *("-chardev", f"file,id=console,path=/proc/self/fd/{console}", "-serial", "chardev:console"),
+                *("-chardev", f"socket,id=monitor,fd={monitor_end}", "-mon", "chardev=monitor,mode=control"),
             ]
-            arguments += ["-chardev", f"socket,id=monitor,fd={monitor_end.fileno()}"]
-            arguments += ["-mon", "chardev=monitor,mode=control"]
-            for number, (name, end) in enumerate(ends, 1):
-                arguments += ["-chardev", f"socket,id=port{number},fd={end.fileno()}"]
+            for number, (name, end) in enumerate(((AGENT_PORT, agent_end), (COMMAND_PORT, command_end)), 1):
+                arguments += ["-chardev", f"socket,id=port{number},fd={end}"]
                 arguments += ["-device", f"virtserialport,chardev=port{number},name={name},nr={number}"]
-            inherited = [console, monitor_end.fileno(), *(end.fileno() for _, end in ends), *descriptors]
+            inherited = [console, monitor_end, agent_end, command_end, *descriptors]
             self._process = Process(self._boot, arguments + extra, inherited)
+            owned.callback(self._process.close)
+            self._owned = owned.pop_all()
         self._agent.setblocking(False)
         self.stream = Stream(self._agent.fileno(), self._agent.fileno())
 
@@ -247,9 +244,7 @@ class Machine:
         return self._console.read().decode("utf-8", "replace").strip()
 
     def close(self) -> None:
-        self._process.close()
-        for thing in (self._agent, self._command, self._monitor, self._console):
-            thing.close()
+        self._owned.close()
 
 
 class LabSystem(RemoteSystem):
@@ -281,6 +276,13 @@ def open_lab(options: LabOptions) -> LabSystem:
             os.close(image)
     machine = Machine.booted(options, boot, shelf)
     LabSystem(options, machine).leave()  # a session has proved that the place works; save it before the next
-    with shelf.saving_machine(key) as file:
-        machine.save(file)
+    try:
+        with shelf.saving_machine(key) as file:
+            machine.save(file)
+    except OSError as error:
+        machine.close()
+        raise PlaceError(f"{options.uri}: {error}; fresh=1 saves no machine") from None
+    except BaseException:
+        machine.close()
+        raise
     return LabSystem(options, machine)

@@ -245,8 +245,9 @@ class Monitor:
         return self._answer(command)
 
 
-def socket_pair(stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
-    """(ours, QEMU's); QEMU's end is closed here when it has inherited it."""
-    ours, theirs = socket.socketpair()
-    stack.callback(theirs.close)
-    return ours, theirs
+def owned_pair(owned: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, int]:
+    """(our end of a new connection, QEMU's descriptor of the other); each stack closes its end."""
+    ours, other = socket.socketpair()
+    owned.callback(ours.close)
+    theirs.callback(other.close)
+    return ours, other.fileno()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -88,8 +89,10 @@ def plan(shelf: Shelf, apt: Apt, kernels: Sequence[str] = DEFAULT_KERNELS) -> Se
     `kernels` are versions as ``6.12`` or ``6.12.95``, or ``newest`` and ``newest-1`` for the two
     newest series of the archive. PlaceError names those that the archive does not have.
     """
-    apt.update()
     notes: list[str] = []
+    if _has_all(shelf, kernels):
+        return SetupPlan(shelf, apt, (), (), _plan_qemu(shelf, apt, notes), tuple(notes))
+    apt.update()
     runtime: tuple[Package, ...] = ()
     if not shelf.runtime.exists():
         found = apt.packages(initramfs.RUNTIME_PACKAGES, "arm64")
@@ -105,6 +108,15 @@ def plan(shelf: Shelf, apt: Apt, kernels: Sequence[str] = DEFAULT_KERNELS) -> Se
         _plan_qemu(shelf, apt, notes),
         tuple(notes),
     )
+
+
+def _has_all(shelf: Shelf, kernels: Sequence[str]) -> bool:
+    """Whether no package list is needed: all is there, and nothing is asked for as the newest."""
+    there = [kernel.release for kernel in shelf.kernels()]
+    named = all(any(matches(release, wanted) for release in there) for wanted in kernels)
+    with contextlib.suppress(PlaceError):
+        return named and shelf.runtime.exists() and not lacking_cpus(find(shelf))
+    return False
 
 
 def _plan_kernels(shelf: Shelf, apt: Apt, wanted: Sequence[str]) -> list[KernelPlan]:

@@ -25,8 +25,8 @@ from pathlib import Path
 from armkvm.errors import PlaceError
 
 SETUP_HINT = "`armkvm lab setup` fetches what the lab needs"
-MAX_MACHINES = 24
-"""Saved machines kept, 70 to 90 MB each; the longest unused go first."""
+MAX_MACHINES = 16
+"""Saved machines kept, about 110 MB each; the longest unused go first."""
 
 
 @dataclass(frozen=True, slots=True)

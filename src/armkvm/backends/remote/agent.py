@@ -7,7 +7,10 @@ format; everything it had opened is closed then.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import signal
 import socket
 import stat
 import sys
@@ -18,6 +21,7 @@ from typing import Any, ClassVar
 
 from armkvm.backends.register_layout import RegisterLayout
 from armkvm.backends.remote import wire
+from armkvm.backends.remote.refusals import encode_error
 from armkvm.backends.remote.stream import Stream, StreamClosed, StreamTimeout
 from armkvm.backends.remote.wire import Kind, WireError
 from armkvm.errors import KvmError, PlaceError
@@ -143,7 +147,7 @@ def _serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None) -
     try:
         system = open_place()
     except Exception as error:  # noqa: BLE001 - whatever keeps the place from opening, the client is told
-        stream.write_frame(*wire.encode_error(error))
+        stream.write_frame(*encode_error(error))
         return True
     session = Session(system)
     try:
@@ -157,7 +161,7 @@ def _serve(stream: Stream, open_place: OpenPlace, hello_timeout: float | None) -
                 return True
             _answer(stream, session, kind, body)
     except WireError as error:
-        stream.write_frame(*wire.encode_error(PlaceError(f"the agent could not read a message: {error}")))
+        stream.write_frame(*encode_error(PlaceError(f"the agent could not read a message: {error}")))
         return False
     finally:
         session.close()
@@ -176,7 +180,7 @@ def _answer(stream: Stream, session: Session, kind: int, body: bytes) -> None:
     except WireError:
         raise
     except Exception as error:  # noqa: BLE001 - the client is told, and the session goes on
-        stream.write_frame(*wire.encode_error(error))
+        stream.write_frame(*encode_error(error))
     else:
         stream.write_frame(Kind.ANSWER, answer)
 
@@ -204,8 +208,7 @@ def serve_socket(path: str, open_place: OpenPlace) -> None:
     A socket file that nobody serves any more is replaced; a file that is something else, or a
     socket in use, is a PlaceError. The file goes away with this process, even by SIGKILL.
     """
-    listener = _listen(path)
-    with _RemovedAtDeath(path), listener:
+    with _RemovedAtDeath(path), _listen(path) as listener:
         limit = threading.BoundedSemaphore(MAX_SESSIONS)
         while True:
             limit.acquire()
@@ -265,34 +268,31 @@ def _remove_stale(path: Path) -> None:
 class _RemovedAtDeath:
     """Removes a socket's file when this process ends, however it ends.
 
-    A child holds the reading end of a pipe whose writing end only this process has; end of
-    file there means that this process is gone.
+    A child, started before there is a socket, waits for the process to be gone with all its
+    descriptors; a socket that then refuses connections was its own.
     """
 
     def __init__(self, path: str) -> None:
         self._path = Path(path).absolute()
 
     def __enter__(self) -> None:
-        inode = self._path.stat().st_ino
-        read_end, self._write_end = os.pipe()
+        parent = os.getpid()
         self._child = os.fork()
         if self._child:
-            os.close(read_end)
             return
         try:
             os.setsid()
-            for fd in range(3):
-                os.dup2(read_end, fd)
-            os.closerange(3, 1 << 12)
-            os.read(0, 1)
-            if self._path.stat().st_ino == inode:
-                self._path.unlink()
+            os.closerange(0, 1 << 12)
+            with contextlib.suppress(ProcessLookupError):
+                select.select([os.pidfd_open(parent)], [], [])
+            _remove_stale(self._path)
         finally:
             os._exit(0)
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._write_end)
+        os.kill(self._child, signal.SIGKILL)
         os.waitpid(self._child, 0)
+        _remove_stale(self._path)
 
 
 def main(arguments: Sequence[str]) -> str | None:

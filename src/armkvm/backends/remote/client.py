@@ -13,6 +13,7 @@ from armkvm.abi.regid import RegId
 from armkvm.backends.base import Feature
 from armkvm.backends.register_layout import RegisterLayout, transposed
 from armkvm.backends.remote import wire
+from armkvm.backends.remote.refusals import decode_error
 from armkvm.backends.remote.stream import Stream, StreamClosed, StreamTimeout
 from armkvm.backends.remote.wire import Kind, WireError
 from armkvm.errors import PlaceError
@@ -62,7 +63,7 @@ class Connection:
             )
         kind, body = stream.read_frame(timeout)
         if kind != Kind.WELCOME:
-            error = wire.decode_error(kind, body)
+            error = decode_error(kind, body)
             raise PlaceError(f"{self._name}: {error}") from None
         reader = wire.Reader(body)
         self.uri, self.kernel = wire.TEXT.read(reader), wire.TEXT.read(reader)
@@ -84,7 +85,7 @@ class Connection:
                 kind, answer = stream.read_frame(timeout or self._timeout)
                 if kind == Kind.ANSWER:
                     return wire.decode(wire.BY_METHOD[method].result, answer)
-                error = wire.decode_error(kind, answer)
+                error = decode_error(kind, answer)
         if isinstance(error, PlaceError):
             raise PlaceError(f"{self._name}: {error}")
         raise error

@@ -9,6 +9,7 @@ import time
 from armkvm.backends.remote.wire import FRAME, MAX_BODY, WireError
 
 _CHUNK = 1 << 18
+_CLOSED = "the other side closed the connection"
 
 
 class StreamClosed(Exception):
@@ -46,9 +47,9 @@ class Stream:
                 _wait(self._read_fd, select.POLLIN, deadline)
                 continue
             except OSError as gone:
-                raise StreamClosed(str(gone)) from None
+                raise _closed(gone) from None
             if not data:
-                raise StreamClosed("the other side closed the connection")
+                raise StreamClosed(_CLOSED)
             if not self._buffer and deadline is None:
                 deadline = time.monotonic() + self._stall
                 timeout = self._stall
@@ -76,13 +77,19 @@ class Stream:
                     raise StreamTimeout(f"the other side read nothing for {timeout:g} seconds") from None
                 continue
             except OSError as gone:
-                raise StreamClosed(str(gone)) from None
+                raise _closed(gone) from None
             view = view[sent:]
 
     def write_frame(self, kind: int, body: bytes, timeout: float | None = None) -> None:
         if len(body) > MAX_BODY:
             raise ValueError(f"a message of {len(body)} bytes exceeds {MAX_BODY}; ask in smaller parts")
         self.write(FRAME.pack(len(body), kind) + body, timeout)
+
+
+def _closed(error: OSError) -> StreamClosed:
+    """Writing to or reading from what is gone; which of the two notices first is chance."""
+    chance = isinstance(error, (BrokenPipeError, ConnectionResetError))
+    return StreamClosed(_CLOSED if chance else str(error))
 
 
 def _wait(fd: int, event: int, deadline: float | None) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
-from armkvm.errors import ArmKvmError, KvmError, MissingFacts, PlaceError, Rule
+from armkvm.errors import ArmKvmError
 from armkvm.state import Exit, Mmio, SystemEvent
 
 MAGIC = b"armkvm"
@@ -404,84 +404,3 @@ def decode(codec: Codec[T], body: bytes) -> T:
     value = codec.read(reader)
     reader.done()
     return value
-
-
-# -- errors: each kind of frame carries one class of exception ------------------------------
-
-_OPTIONAL_U64 = optional(U64)
-
-
-def encode_error(error: Exception) -> tuple[Kind, bytes]:
-    """The frame that says `error` to the client."""
-    if isinstance(error, KvmError):
-        return Kind.REFUSED, _encode_refusal(error)
-    if isinstance(error, MissingFacts):
-        out: Chunks = []
-        for text in (error.host, error.purpose, "\n".join(error.missing)):
-            _write_text(out, text)
-        return Kind.UNKNOWN, b"".join(out)
-    if isinstance(error, (ValueError, TypeError)):
-        return Kind.MISTAKE, encode(TEXT, str(error))
-    if isinstance(error, ArmKvmError):
-        return Kind.FAILED, encode(TEXT, str(error))
-    return Kind.FAILED, encode(TEXT, f"{type(error).__name__}: {error}")
-
-
-def _encode_refusal(error: KvmError) -> bytes:
-    out: Chunks = []
-    U32.write(out, error.errno or 0)
-    _OPTIONAL_U64.write(out, error.reg)
-    _OPTIONAL_U64.write(out, error.count)
-    for text in (error.operation, error.reg_name, error.detail, error.state):
-        _write_text(out, text)
-    _write_bool(out, error.rule is not None)
-    if error.rule is not None:
-        U32.write(out, error.rule.errno)
-        for text in (error.rule.name, error.rule.sentence, error.rule.remedy):
-            _write_text(out, text)
-    return b"".join(out)
-
-
-def _decode_refusal(body: bytes) -> KvmError:
-    reader = Reader(body)
-    errno, reg, count = U32.read(reader), _OPTIONAL_U64.read(reader), _OPTIONAL_U64.read(reader)
-    operation, reg_name, detail, state = (_read_text(reader) for _ in range(4))
-    rule = None
-    if _read_bool(reader):
-        rule_errno = U32.read(reader)
-        name, sentence, remedy = (_read_text(reader) for _ in range(3))
-        rule = Rule(name, rule_errno, sentence, remedy)
-    reader.done()
-    return KvmError(
-        errno,
-        operation,
-        reg=None if reg is None else RegId(reg),
-        reg_name=reg_name,
-        rule=rule,
-        detail=detail,
-        state=state,
-        count=count,
-    )
-
-
-def _decode_unknown(body: bytes) -> MissingFacts:
-    reader = Reader(body)
-    host, purpose, missing = (_read_text(reader) for _ in range(3))
-    reader.done()
-    return MissingFacts(host, purpose, missing.split("\n"))
-
-
-_ERRORS: dict[int, Callable[[bytes], Exception]] = {
-    Kind.REFUSED: _decode_refusal,
-    Kind.MISTAKE: lambda body: ValueError(decode(TEXT, body)),
-    Kind.FAILED: lambda body: PlaceError(decode(TEXT, body)),
-    Kind.UNKNOWN: _decode_unknown,
-}
-
-
-def decode_error(kind: int, body: bytes) -> Exception:
-    """The exception that a frame other than ANSWER stands for."""
-    decoder = _ERRORS.get(kind)
-    if decoder is None:
-        raise WireError(f"a frame of kind {kind} is no answer")
-    return decoder(body)

@@ -102,10 +102,8 @@ def _promise(vcpu: Vcpu, part_of: Field, kept: str, value: int) -> Refused | Non
 
 def _refuse(vcpu: Vcpu, rule: Rule, part_of: Field, asked: int, allowed: tuple[int, ...]) -> Refused:
     values = ", ".join(f"{value:#x}" for value in allowed)
-    source = "" if vcpu.vm.platform.gic.known else "; the host's GIC is not known, so that is assumed"
-    return Refused(
-        rule, f"{part_of} is {asked:#x}, allowed {'are' if len(allowed) > 1 else 'is'} {values}{source}"
-    )
+    limits = f"{part_of} is {asked:#x}, allowed {'are' if len(allowed) > 1 else 'is'} {values}"
+    return Refused(rule, "; ".join((limits, *vcpu.vm.platform.assumptions)))
 
 
 # -- what ICH_VMCR_EL2 and the active-priority registers keep ----------------------------------

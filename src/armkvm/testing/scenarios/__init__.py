@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-SUBJECTS = ("lifecycle", "register_ids", "lists", "vectors", "id_registers", "firmware", "vcpu_state")
+SUBJECTS = (
+    *("lifecycle", "register_ids", "lists", "vectors", "streaming", "id_registers", "firmware"),
+    "vcpu_state",
+)
 
 
 def load() -> None:

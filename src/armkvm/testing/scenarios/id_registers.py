@@ -338,10 +338,9 @@ def implementation_ids_need_the_capability(place: Place) -> None:
     for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1"):
         write(plain, name, read(plain, name))
         refuses("EINVAL", write, plain, name, read(plain, name) ^ 1)
-    if not place.has(Cap.ARM_WRITABLE_IMP_ID_REGS):
-        return
     vm = place.vm()
-    vm.enable_cap(Cap.ARM_WRITABLE_IMP_ID_REGS)
+    if attempts(vm.enable_cap, Cap.ARM_WRITABLE_IMP_ID_REGS):
+        return  # a number may mean something else on a kernel with a series under review
     vcpu = place.vcpu(vm=vm)
     for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1"):
         value = read(vcpu, name) ^ 1
