@@ -5,7 +5,7 @@ Seen on `lab:max` under 6.1.192, 6.12.95, 7.2.12 and 7.3.4: every row of `SEEN` 
 
 from __future__ import annotations
 
-from errno import EINTR
+from errno import EINTR, EINVAL, ENOEXEC
 
 import pytest
 from tests.small_hosts import refused
@@ -88,3 +88,43 @@ def test_csselr_passes_through_hardware_only_with_the_hosts_caches(kernel: str) 
     with refused(EINTR, "immediate-exit"):
         vcpu.run(immediate_exit=True)
     assert get(vcpu, "CSSELR_EL1") == (before & 0xF if kernel == "6.1" else before)
+
+
+def test_before_init_events_are_set_where_they_are_read() -> None:
+    """6.12.95 lets both calls through, checks what is reserved, and keeps the abort for the first run."""
+    vcpu = armkvm.connect("model:max?kernel=6.12").create_vm().create_vcpu(0)
+    with refused(EINVAL, "events-reserved"):
+        vcpu.set_vcpu_events(b"\0" * 16 + b"\1" + bytes(47))
+    vcpu.set_vcpu_events(EXT_DABT)
+    vcpu.init({F.PSCI_0_2})
+    assert get(vcpu, "PC") == 0
+    with refused(EINTR, "immediate-exit"):
+        vcpu.run(immediate_exit=True)
+    assert get(vcpu, "PC") == get(vcpu, "VBAR_EL1") + 0x200 & (1 << 64) - 1
+    newer = armkvm.connect("model:max?kernel=7.3").create_vm().create_vcpu(0)
+    with refused(ENOEXEC, "not-initialised"):
+        newer.set_vcpu_events(EXT_DABT)
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.3"])
+def test_a_pending_serror_is_reported_and_outlives_another_init_since_6_12(kernel: str) -> None:
+    """Without a syndrome of userspace's it has IDS alone; the VM's runs and other writes leave it."""
+    for with_esr, esr in ((1, 0), (0, 1 << 24)):
+        vcpu = vcpu_of(kernel)
+        vcpu.set_vcpu_events(bytes((1, with_esr)) + bytes(62))
+        told = bytes((1, 1)) + bytes(6) + esr.to_bytes(8, "little") + bytes(48)
+        assert vcpu.get_vcpu_events() == told
+        vcpu.set_vcpu_events(bytes(64))
+        with refused(EINTR, "immediate-exit"):
+            vcpu.run(immediate_exit=True)
+        assert vcpu.get_vcpu_events() == told
+        vcpu.init({F.PSCI_0_2})
+        assert vcpu.get_vcpu_events() == (b"\0\1" + bytes(62) if kernel == "6.1" else told)
+
+
+def test_the_first_init_clears_a_serror_set_before_it() -> None:
+    vcpu = armkvm.connect("model:max?kernel=6.12").create_vm().create_vcpu(0)
+    vcpu.set_vcpu_events(b"\1\1" + bytes(62))
+    assert vcpu.get_vcpu_events()[0] == 1
+    vcpu.init({F.PSCI_0_2})
+    assert vcpu.get_vcpu_events()[0] == 0

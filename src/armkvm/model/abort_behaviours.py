@@ -1,4 +1,4 @@
-"""Behaviours of injected external aborts; `profile` says which kernel has which."""
+"""Behaviours of aborts and SErrors that userspace injects; `profile` says which kernel has which."""
 
 from __future__ import annotations
 
@@ -21,5 +21,14 @@ ABORT_SYNDROME_SIGN_EXTENDED = behaviour(
     source="arch/arm64/kvm/inject_fault.c (inject_abt64)",
     since="seen on 6.1, gone by 6.12",
     detect="ESR_EL1 after KVM_SET_VCPU_EVENTS with ext_dabt_pending",
+    test=_TEST,
+)
+SERROR_SURVIVES_INIT = behaviour(
+    "serror-survives-init",
+    "A pending SError outlives a second KVM_ARM_VCPU_INIT; before, every INIT cleared it, as the first still "
+    "does.",
+    source="arch/arm64/kvm/arm.c (vcpu_reset_hcr)",
+    since="seen on 6.12.95 and 7.3, not on 6.1",
+    detect="KVM_GET_VCPU_EVENTS after KVM_SET_VCPU_EVENTS and another INIT",
     test=_TEST,
 )

@@ -35,6 +35,9 @@ def is_modelled(vcpu: Vcpu) -> bool:
 
 def inject(vcpu: Vcpu) -> None:
     """A synchronous external abort on a data access: the syndrome now, the exception now or at a run."""
+    vcpu.abort_pending = True
+    if not vcpu.core:
+        return  # before KVM_ARM_VCPU_INIT, which resets the syndrome; the exception stays pending
     syndrome = _EXTERNAL_ABORT
     syndrome |= _FROM_LOWER_EL if vcpu.core[_PSTATE] & 0xF == _EL0T else _FROM_EL1
     if ABORT_COMMITTED_AT_ONCE in vcpu.vm.profile:
@@ -42,7 +45,6 @@ def inject(vcpu: Vcpu) -> None:
     if ABORT_SYNDROME_SIGN_EXTENDED in vcpu.vm.profile:
         syndrome |= _SIGN
     vcpu.sysregs[_ESR], vcpu.sysregs[_FAR] = syndrome, 0
-    vcpu.abort_pending = True
     if ABORT_COMMITTED_AT_ONCE in vcpu.vm.profile:
         commit(vcpu)
 

@@ -21,7 +21,11 @@ from armkvm.abi.vcpu_features import (
     VcpuFeature,
 )
 from armkvm.errors import ModelBug
-from armkvm.model.abort_behaviours import ABORT_COMMITTED_AT_ONCE, ABORT_SYNDROME_SIGN_EXTENDED
+from armkvm.model.abort_behaviours import (
+    ABORT_COMMITTED_AT_ONCE,
+    ABORT_SYNDROME_SIGN_EXTENDED,
+    SERROR_SURVIVES_INIT,
+)
 from armkvm.model.behaviour import BEHAVIOURS, behaviour
 from armkvm.model.device_behaviours import (
     DIST_ID_BEFORE_INIT,
@@ -161,7 +165,7 @@ PMMIR = behaviour(
 )
 EVENTS_BEFORE_INIT = behaviour(
     "events-before-init",
-    "KVM_GET_VCPU_EVENTS answers before KVM_ARM_VCPU_INIT.",
+    "KVM_GET_VCPU_EVENTS and KVM_SET_VCPU_EVENTS answer before KVM_ARM_VCPU_INIT.",
     source="arch/arm64/kvm/arm.c",
     since="seen on 6.12.95 and 6.16 only",
     detect="the call on a fresh vCPU succeeds",
@@ -315,6 +319,7 @@ _6_12 = _profile(
         PHYSICAL_TIMER_IDS,
         UNGATED_TCR2_PIR,
         EVENTS_BEFORE_INIT,
+        SERROR_SURVIVES_INIT,
         EAGER_SPLIT,
         PMU_BY_ID_REGISTERS,
         PMU_SETS_AND_CLEARS,
