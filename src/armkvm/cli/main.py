@@ -25,6 +25,7 @@ VERBS = {
     "hosts": "list the built-in hosts, or tell what a host file says",
     "migrate": "move a VM's vCPU state from one place to another, and compare every register",
     "check": "tell whether what runs on one host can move to another, and what stands in the way",
+    "baseline": "compute the largest vCPU that every given host accepts, and what it costs",
     "save": "make a VM on a place and save its vCPU state in a file",
     "restore": "restore a saved state on a place, and compare every register",
     "diff": "compare two saved states",
