@@ -25,6 +25,13 @@ ABSENT = (
 )
 
 
+def shared_recordings(pattern: str) -> list[ParameterSet]:
+    """The same for tests that need more of ``shared/data`` than the recording itself."""
+    if SHARED_DATA.is_dir():
+        return recordings(pattern)
+    return [pytest.param(SHARED_DATA / pattern, marks=pytest.mark.shared, id="absent")]
+
+
 def recordings(pattern: str) -> list[ParameterSet]:
     """One parameter for each recording that matches, e.g. ``captures/*/*.json``, named after it.
 

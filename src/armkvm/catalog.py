@@ -138,3 +138,9 @@ def parse(text: str) -> RegId:
 def class_name(reg: RegId) -> str:
     """What kind of register an id is, in words."""
     return CLASS_NAMES.get(reg.reg_class, f"unknown class {reg.reg_class:#05x}")
+
+
+MOVING = frozenset(
+    parse(f"KVM_REG_ARM_{timer}_{what}") for timer in ("TIMER", "PTIMER") for what in ("CNT", "CTL")
+)
+"""Registers that read differently without anybody writing: counters, and ISTATUS which follows them."""

@@ -156,5 +156,9 @@ class MissingFacts(ArmKvmError):
         return f"{self.host}: cannot {self.purpose}; not known: {', '.join(self.missing)}"
 
 
+class UnlistedState(ArmKvmError):
+    """A kernel's register list leaves out state that a vCPU has, so it cannot be captured whole."""
+
+
 class ModelBug(BaseException):
     """armkvm contradicts itself. Not an Exception, so that nobody swallows it by accident."""

@@ -97,7 +97,8 @@ class HostFacts:
 
     `values` holds register values after KVM_ARM_VCPU_INIT with every feature the host has, by
     variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2. `origin` says where
-    the facts come from, `notes` what a user of them should be told.
+    the facts come from, `notes` what a user of them should be told. `hidden` holds, by ID register, the
+    CPU's own fields that its kernel no longer shows but takes back (MPAM, NV), where they are known.
     """
 
     name: str
@@ -115,6 +116,7 @@ class HostFacts:
     cpu_flags: frozenset[str] = frozenset()
     writable_masks: Mapping[RegId, int] | None = None
     vgic: Mapping[str, int] = field(default_factory=dict)
+    hidden: Mapping[RegId, int] = field(default_factory=dict)
     origin: str = ""
     notes: tuple[str, ...] = ()
 

@@ -163,7 +163,7 @@ def a_vcpu() -> DevKvmVcpu:
         null(),
         0,
         preferred_target=lambda: 5,
-        feature_bit=lambda f: f if isinstance(f, int) else BITS_7_3[f],
+        feature_bit=lambda f, _: f if isinstance(f, int) else BITS_7_3[f],
         run_page_size=8192,
         run_limit=1.0,
     )
@@ -336,10 +336,13 @@ def test_feature_numbers_follow_what_the_kernel_does(
 ) -> None:
     with FakeKernel(caps, sme_bit) as kernel:
         for name, bit in expected.items():
-            assert kernel.feature_bit(VcpuFeature(name)) == bit
-        assert kernel.feature_bit(77) == 77
+            assert kernel.feature_bit(VcpuFeature(name), "KVM_ARM_VCPU_INIT") == bit
+        assert kernel.feature_bit(77, "KVM_ARM_VCPU_INIT") == 77
 
 
 def test_a_feature_the_kernel_has_not_is_named() -> None:
-    with FakeKernel(set(), None) as kernel, pytest.raises(ValueError, match="has no vCPU feature SME"):
-        kernel.feature_bit(VcpuFeature.SME)
+    with (
+        FakeKernel(set(), None) as kernel,
+        pytest.raises(KvmError, match=r"EINVAL: .* has no vCPU feature SME"),
+    ):
+        kernel.feature_bit(VcpuFeature.SME, "KVM_ARM_VCPU_INIT")

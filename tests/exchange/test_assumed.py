@@ -13,7 +13,7 @@ import pytest
 from tests.exchange import samples
 from tests.exchange.samples import VCPU
 from tests.model_hosts import capture_file, recorded_snapshot
-from tests.recordings import recordings
+from tests.recordings import recordings, shared_recordings
 
 from armkvm.abi.caps import SME_CAPS, Cap
 from armkvm.abi.regid import RegId
@@ -32,7 +32,7 @@ from armkvm.state import HostFacts
 
 CAPTURES = [
     row
-    for row in recordings("captures/*/*.json")
+    for row in shared_recordings("captures/*/*.json")
     if str(row.id) == "absent" or str(row.id).split("/")[1] in KERNEL_CAPS
 ]
 

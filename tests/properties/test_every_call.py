@@ -121,9 +121,15 @@ def _copied(value: object) -> object:
     return list(value) if isinstance(value, list) else value
 
 
-def _run(_vcpu: Vcpu, refused: KvmError, _changed: set[str]) -> bool:
-    """KVM_RUN does the work of a first run before immediate_exit or an unready PMU is found."""
-    return refused.operation == calls.RUN and refused.errno in (errno.EINTR, errno.EINVAL)
+FIRST_RUN = {"has_run", "has_settled", "id_regs", "sysregs", "timers_enabled"}
+
+
+def _run(vcpu: Vcpu, refused: KvmError, changed: set[str]) -> bool:
+    """KVM_RUN does the work of a first run before immediate_exit or an unready device is found."""
+    fields = {name.partition(".")[2] for name in changed}
+    finalized = {"phase"} if IMPLICIT_FINALIZATION in vcpu.vm.profile else set()
+    too_early = refused.errno in (errno.ENOEXEC, errno.EPERM)
+    return refused.operation == calls.RUN and not too_early and fields <= FIRST_RUN | finalized
 
 
 def _init(vcpu: Vcpu, refused: KvmError, changed: set[str]) -> bool:

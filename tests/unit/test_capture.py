@@ -12,7 +12,7 @@ from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.arch.vectors import VectorLengths
 from armkvm.catalog import parse
-from armkvm.errors import KvmError
+from armkvm.errors import KvmError, UnlistedState
 from armkvm.migration.capture import capture, capture_vcpu
 from armkvm.migration.snapshot import VmConfig
 
@@ -44,7 +44,7 @@ def test_a_register_that_is_listed_and_refused_is_recorded_with_its_errno(named:
 def test_svcr_is_read_before_the_list_that_depends_on_it(features: tuple[VcpuFeature | int, ...]) -> None:
     """sme-oracle 30: save SVCR first, then ask for the list; a bare number may well mean SME."""
     svcr = parse("SVCR")
-    host = Host(more={svcr: b"\2" + bytes(7)})
+    host = Host(more={svcr: b"\2" + bytes(7), RegId.sme_vls(): bytes(64)})
     vcpu = host.vcpu()
     host.on_list = lambda: host.log.append(("KVM_GET_REG_LIST", None))
     host.log.clear()
@@ -59,6 +59,12 @@ def test_a_vcpu_without_svcr_is_captured_though_it_was_looked_for() -> None:
     state = capture_vcpu(vcpu, (9,))
     assert list(state.registers) == vcpu.reg_list()
     assert not state.refused
+
+
+@pytest.mark.parametrize("feature", [VcpuFeature.SVE, VcpuFeature.SME])
+def test_vectors_that_no_list_names_are_not_lost_silently(feature: VcpuFeature) -> None:
+    with pytest.raises(UnlistedState, match=f"has {feature}, but KVM_GET_REG_LIST names none"):
+        capture_vcpu(Host().vcpu(), (feature,))
 
 
 def test_a_snapshot_says_where_it_was_taken_and_what_the_vm_was_made_with() -> None:

@@ -30,6 +30,17 @@ class VcpuFeature(StrEnum):
     VEC = "VEC"  # KVM_ARM_VCPU_VEC: FINALIZE's name for SVE and SME together; shares SVE's number
 
 
+RESHAPING = frozenset(
+    (
+        VcpuFeature.POWER_OFF,
+        VcpuFeature.EL1_32BIT,
+        VcpuFeature.HAS_EL2_E2H0,
+        VcpuFeature.PMU_V3_STRICT,
+        VcpuFeature.VEC,
+    )
+)
+"""Features that change what a vCPU is rather than add to it; "all features" leaves them out."""
+
 _SINCE_4_X = {
     VcpuFeature.POWER_OFF: 0,
     VcpuFeature.EL1_32BIT: 1,

@@ -28,16 +28,20 @@ def connect(uri: str) -> System:
     UnknownPlace if it names none, PlaceError if it cannot be reached, InputError or MissingFacts if
     a host's facts do not do.
     """
+    scheme, rest, options = parse(uri)
+    extra = {"scheme": scheme} if scheme in _BY_SCHEME else {}
+    place: Any = import_module(PLACES[scheme][0])
+    system: System = place.open_place(rest, options, **extra)
+    return system
+
+
+def parse(uri: str) -> tuple[str, str, dict[str, str]]:
+    """(scheme, what follows it, options) of a URI; UnknownPlace if it can name no place."""
     scheme, colon, rest = uri.partition(":")
     if not colon or scheme not in PLACES:
         forms = ", ".join(form for _, _, form in PLACES.values())
         raise UnknownPlace(f"{uri!r} names no place; places are {forms}")
-    module, has_options, _ = PLACES[scheme]
-    rest, options = _options(uri, rest) if has_options else (rest, {})
-    extra = {"scheme": scheme} if scheme in _BY_SCHEME else {}
-    place: Any = import_module(module)
-    system: System = place.open_place(rest, options, **extra)
-    return system
+    return (scheme, *(_options(uri, rest) if PLACES[scheme][1] else (rest, {})))
 
 
 def _options(uri: str, rest: str) -> tuple[str, dict[str, str]]:

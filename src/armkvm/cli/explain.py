@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import errno
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from armkvm import catalog
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.vcpu_features import RESHAPING, VcpuFeature
+from armkvm.arch.accesses import access_name, find_access, is_instruction
+from armkvm.arch.idfields import field
+from armkvm.catalog import id_of
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.cli.places import open_place
+from armkvm.cli.wishes import parse_features
 from armkvm.model.behaviour import BEHAVIOURS
 from armkvm.model.lifecycle import REFUSES
 from armkvm.model.profile import PROFILES
@@ -19,8 +26,11 @@ from armkvm.report import explaining
 from armkvm.traces.trials import CALLS, GET_ONE_REG, SET_ONE_REG, try_call
 
 if TYPE_CHECKING:
+    from armkvm.backends.base import Feature, Vcpu
+    from armkvm.backends.model import ModelVcpu
     from armkvm.traces.trials import Trial
 
+_ACCESSES = ("MRS", "MSR", "SYS")
 _EXAMPLES = """\
 examples:
   armkvm explain ID_AA64PFR0_EL1          a register, by name or id
@@ -28,6 +38,9 @@ examples:
   armkvm explain vls-not-prefix           a rule, as messages name it
   armkvm explain SET_ONE_REG Z0 EPERM     a call that was refused
   armkvm explain GET_REG_LIST             a call and the life of a vCPU
+  armkvm explain MRS TCR2_EL1             what a guest's read comes to; MSR for a write
+  armkvm explain MRS ZCR_EL1 --with ID_AA64PFR0_EL1.SVE=0
+  armkvm explain SYS "TLBI VAE1OS"        what a guest's instruction comes to
   armkvm explain 7.3                      a kernel, or one of its behaviours
   armkvm explain --profile 6.12 --profile 7.3
 """
@@ -43,6 +56,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on", metavar="URI", help="where calls are tried (default: a model that has it all)"
     )
+    parser.add_argument(
+        "--with",
+        dest="fields",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="for MRS, MSR and SYS: set this ID field of the guest first, as ID_AA64PFR0_EL1.SVE=0",
+    )
+    parser.add_argument(
+        "--features",
+        type=parse_features,
+        metavar="F,F",
+        help="for MRS, MSR and SYS: the vCPU's features (default: all the host has but HAS_EL2)",
+    )
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -54,6 +81,10 @@ def run(args: argparse.Namespace) -> Outcome:
         return _profiles(args.profile)
     if not words:
         raise UsageError("explain what? a register, an errno, a rule, a kernel or a call; see --help")
+    if words[0].upper() in _ACCESSES:
+        return _access(words[0].upper(), words[1:], args)
+    if args.fields or args.features is not None:
+        raise UsageError(f"--with and --features go with {', '.join(_ACCESSES)}")
     operation = _operation(words[0])
     if operation is not None:
         return _call(operation, words[1:], args.on)
@@ -84,6 +115,63 @@ def _word(word: str, on: str | None) -> Outcome:
         raise UsageError(f"did you mean {' or '.join(near)}?" if near else str(bad)) from None
     listed = _listed_by(reg, on)
     return Outcome(DONE, explaining.register(reg, listed), explaining.register_tree(reg, listed))
+
+
+def _access(how: str, words: list[str], args: argparse.Namespace) -> Outcome:
+    """What one access of a guest comes to on a modelled host."""
+    from armkvm.model.traps import guest_access
+
+    name = " ".join(words)
+    reg = find_access(name)
+    if reg is None or is_instruction(reg) != (how == "SYS"):
+        kind = "instruction" if how == "SYS" else "register"
+        raise UsageError(f"{how} takes the name of a system {kind}; {name!r} is none that armkvm knows")
+    place = args.on or _default_place(RegId.sysreg(reg) if how != "SYS" else None)
+    with _guest(place, args.features, args.fields) as vcpu:
+        found = guest_access(vcpu.vcpu, reg, is_write=how != "MRS")
+    tree = {
+        "access": f"{how} {access_name(reg)}",
+        "outcome": found.outcome.name,
+        "control": found.control,
+        "because": {str(part.field): part.value for part in found.because},
+        "value": found.value,
+        "note": found.note,
+    }
+    return Outcome(DONE, [str(found)], tree)
+
+
+@contextmanager
+def _guest(place: str, features: Iterable[Feature] | None, fields: Iterable[str]) -> Iterator[ModelVcpu]:
+    """A modelled vCPU, its ID fields set as asked."""
+    from armkvm.backends.model import ModelSystem
+    from armkvm.model.acceptance import offered
+
+    with open_place(place) as system:
+        if not isinstance(system, ModelSystem):
+            raise UsageError(f"traps are worked out from a model of a host, and {place} is none")
+        if features is None:
+            features = offered(system.platform) - RESHAPING - {VcpuFeature.HAS_EL2}
+        with system.create_vm() as vm:
+            vcpu = vm.create_vcpu(0)
+            vcpu.init(features)
+            for text in fields:
+                _set_field(vcpu, text)
+            yield vcpu
+
+
+def _set_field(vcpu: Vcpu, text: str) -> None:
+    path, equals, number = text.partition("=")
+    register, dot, name = path.partition(".")
+    try:
+        if not equals or not dot:
+            raise ValueError(f"--with takes REGISTER.FIELD=VALUE, not {text!r}")
+        part, value = field(register.upper(), name), int(number, 0)
+        reg = id_of(part.register)
+        present = int.from_bytes(vcpu.get_one_reg(reg), "little")
+        wanted = part.insert(present, value)
+    except ValueError as bad:
+        raise UsageError(str(bad)) from None
+    vcpu.set_one_reg(reg, wanted.to_bytes(reg.size, "little"))
 
 
 def _profiles(names: list[str]) -> Outcome:

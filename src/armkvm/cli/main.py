@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # verb -> what it does, in the order of `armkvm --help`; each is the module armkvm.cli.<verb>
 VERBS = {
     "hosts": "list the built-in hosts, or tell what a host file says",
+    "probe": "write what can be known of a place's host as a host file",
     "migrate": "move a VM's vCPU state from one place to another, and compare every register",
     "check": "tell whether what runs on one host can move to another, and what stands in the way",
     "baseline": "compute the largest vCPU that every given host accepts, and what it costs",
@@ -32,6 +33,10 @@ VERBS = {
     "regs": "list registers, and decode register ids and names both ways",
     "explain": "tell what the ABI says of a register, an errno, a rule, a kernel or a refused call",
     "replay": "replay recorded calls on a place and list every answer that differs",
+    "conform": "hold a place against the rules of the ABI, one scenario for each",
+    "fuzz": "try generated call sequences on two places and shrink every difference",
+    "lab": "fetch, list and use the lab: real kernels under QEMU on this machine",
+    "agent": "serve a place over standard input and output or a Unix socket",
 }
 
 _REPORT = "This is a bug in armkvm. Please report it with the command and what ARMKVM_DEBUG=1 adds to this."
@@ -118,7 +123,7 @@ def _print(outcome: Outcome, *, as_json: bool) -> int:
 
 def _failure(error: BaseException) -> int:
     """Say what went wrong; the exit code for it."""
-    from armkvm.errors import InputError, KvmError, MissingFacts, PlaceError, UnknownPlace
+    from armkvm.errors import InputError, KvmError, MissingFacts, PlaceError, UnknownPlace, UnlistedState
 
     if os.environ.get("ARMKVM_DEBUG"):
         import traceback
@@ -131,6 +136,7 @@ def _failure(error: BaseException) -> int:
         (PlaceError, BACKEND),
         (MissingFacts, BACKEND),
         (KvmError, FINDINGS),
+        (UnlistedState, FINDINGS),
     )
     for kind, code in codes:
         if isinstance(error, kind):

@@ -15,7 +15,7 @@ from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DeviceType
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.arch.cpus import cpu_of
+from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of, parse
@@ -116,6 +116,10 @@ _BRPS, _WRPS = field("ID_AA64DFR0_EL1", "BRPs"), field("ID_AA64DFR0_EL1", "WRPs"
 _PARANGE = field("ID_AA64MMFR0_EL1", "PARANGE")
 _PA_BITS = {0: 32, 1: 36, 2: 40, 3: 42, 4: 44, 5: 48}  # beyond that it takes LPA2, which guests are not shown
 _MIDR = parse("MIDR_EL1")
+_MPAM = field("ID_AA64PFR0_EL1", "MPAM")
+# What these CPUs show under kernels that still show it. (An emulated CPU of the same MIDR_EL1 may lack it,
+# so it is no fact of the model's.) Source: public fingerprints under 5.10 and 6.1.
+_MPAM_OF = {(0x41, 0xD40): 1, (0x41, 0xD4F): 1}
 
 
 def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = None) -> HostFacts:
@@ -145,6 +149,7 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
         device_types=_DEVICES,
         cpus=(CpuVectors(),),
         values={"plain": values},
+        hidden={id_of(_MPAM.register): _MPAM.insert(0, _MPAM_OF.get(parts(values[_MIDR]), 0))},
         origin=f"fingerprint under {fingerprint.kernel}",
         notes=tuple(_notes(fingerprint, profile, ipa_bits)),
     )

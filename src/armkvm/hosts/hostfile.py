@@ -34,7 +34,7 @@ _DEVICE_NAMES = {kind: name for name, kind in _DEVICES.items()}
 _VARIANTS = ("el2", "el2_e2h0")
 
 # Capabilities that say in the VM's general terms what a feature says in a vCPU's.
-_CAP_OF: Mapping[F, Cap] = {
+CAP_OF: Mapping[F, Cap] = {
     F.SVE: Cap.ARM_SVE,
     F.PMU_V3: Cap.ARM_PMU_V3,
     F.PTRAUTH_ADDRESS: Cap.ARM_PTRAUTH_ADDRESS,
@@ -69,6 +69,8 @@ def encode(facts: HostFacts) -> bytes:
         "registers": _registers_tree(facts.values),
         "vgic": {name: hex(value) for name, value in facts.vgic.items()},
     }
+    if facts.hidden:
+        tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
     return (json.dumps(tree, indent=1) + "\n").encode()
@@ -169,6 +171,7 @@ _SHAPE = shape.members(
         "devices": shape.array(shape.one_of(_DEVICES), 0, 64),
         "cpu_flags": shape.label(8000),
         "vgic": shape.mapping(shape.label(40), lambda _: _HEX, 64),
+        "hidden": _NUMBERS,
         "writable_masks": _NUMBERS,
     },
 )
@@ -212,6 +215,7 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
         cpu_flags=frozenset(tree.get("cpu_flags", "").split()),
         values=_values(tree["registers"], faults),
         vgic={name: int(value, 16) for name, value in tree.get("vgic", {}).items()},
+        hidden=_numbers(tree.get("hidden", {}), "$.hidden", faults),
         writable_masks=None if masks is None else _numbers(masks, "$.writable_masks", faults),
         origin=tree.get("origin", ""),
         notes=tuple(tree.get("notes", ())),
@@ -250,7 +254,7 @@ def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[Re
 
 def _contradictions(host: HostFacts) -> Iterable[Fault]:
     """Facts that cannot both be true."""
-    for feature, cap in _CAP_OF.items():
+    for feature, cap in CAP_OF.items():
         if (feature in host.features) != (host.caps.get(cap, 0) > 0):
             has = "has" if feature in host.features else "lacks"
             yield Fault("$.caps", f"expected {cap.name} to agree with features, which {has} {feature}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.base import Feature, System, Vcpu
+from armkvm.errors import UnlistedState
 from armkvm.migration.bulk import read_all
 from armkvm.migration.ordering import READ_FIRST, ReadFirst
 from armkvm.migration.snapshot import Origin, Snapshot, VcpuEvents, VcpuState, VmConfig
@@ -24,6 +26,7 @@ def capture(
     `config` is what the VM was made with; no call tells it. The vCPUs must not be running and
     must be finalized (KVM_GET_REG_LIST is refused with EPERM before). KvmError where the list,
     the events or the MP state cannot be read; a register that cannot is recorded instead.
+    UnlistedState where the list leaves out the vectors of a vCPU that has them.
     """
     states = tuple(capture_vcpu(vcpu, features) for vcpu, features in vcpus)
     return Snapshot(Origin(system.uri, system.kernel, host), config, states)
@@ -33,6 +36,7 @@ def capture_vcpu(vcpu: Vcpu, features: Collection[Feature]) -> VcpuState:
     """One vCPU's state; see `capture`."""
     early, absent = read_all(vcpu, [row.reg for row in READ_FIRST if _may_exist(row, features)])
     listed = vcpu.reg_list()
+    _check_vectors(vcpu, listed, features)
     if early or absent:
         late, refused = read_all(vcpu, [reg for reg in listed if reg not in early])
         values = {reg: (early if reg in early else late)[reg] for reg in listed if reg not in refused}
@@ -46,6 +50,20 @@ def capture_vcpu(vcpu: Vcpu, features: Collection[Feature]) -> VcpuState:
         mp_state=vcpu.get_mp_state(),
         events=VcpuEvents.parse(vcpu.get_vcpu_events()),
     )
+
+
+def _check_vectors(vcpu: Vcpu, listed: Iterable[RegId], features: Collection[Feature]) -> None:
+    """No kernel was released whose list leaves out vectors; revisions of the SME series were posted."""
+    classes = {reg.reg_class for reg in listed}
+    for feature, named in (
+        (VcpuFeature.SVE, RegClass.SVE),
+        (VcpuFeature.SME, RegClass.SME),
+    ):
+        if feature in features and named not in classes:
+            raise UnlistedState(
+                f"vCPU {vcpu.id} has {feature}, but KVM_GET_REG_LIST names none of its registers: what is "
+                f"not listed would be lost. Capture without {feature}, or on a kernel that lists them."
+            )
 
 
 def _may_exist(row: ReadFirst, features: Collection[Feature]) -> bool:

@@ -25,6 +25,9 @@ _EL0T, _EL1T, _EL1H, _EL2T, _EL2H = 0, 4, 5, 8, 9
 _USR32, _SYS32 = 0x10, 0x1F
 _AARCH32_EL1 = frozenset((0x11, 0x12, 0x13, 0x17, 0x1B, _SYS32))
 
+# KVM keeps these among the system registers, where nothing says what they are reset to.
+_NOT_RESET = tuple(int(parse(name)) for name in ("SP_EL1", "ELR_EL1", "SPSR_EL1"))
+
 PSTATE_EL1H = 0x3C5  # DAIF masked
 PSTATE_EL2H = 0x3C9
 PSTATE_SVC32 = 0x1D3
@@ -90,7 +93,7 @@ def _truncate_to_32_bits(vcpu: Vcpu) -> None:
 
 def reset(vcpu: Vcpu) -> None:
     """What KVM_ARM_VCPU_INIT leaves in the core registers."""
-    vcpu.core = dict.fromkeys(ALL, 0)
+    vcpu.core = dict.fromkeys(ALL, 0) | {reg: vcpu.core[reg] for reg in _NOT_RESET if reg in vcpu.core}
     if F.EL1_32BIT in vcpu.features:
         vcpu.core[PSTATE] = PSTATE_SVC32
     else:

@@ -10,6 +10,7 @@ from armkvm.abi.structs import DeviceType
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
+from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field, fields_of
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, common, first_partial, virtualisable
@@ -36,6 +37,7 @@ SHOWN_BY: Mapping[F, tuple[tuple[str, tuple[str, ...]], ...]] = {
 ZFR0 = id_of(sysreg("ID_AA64ZFR0_EL1"))
 PFR1 = id_of(sysreg("ID_AA64PFR1_EL1"))
 _PMCR = id_of(sysreg("PMCR_EL0"))
+_NV = field("ID_AA64MMFR2_EL1", "NV")
 PFR1_MTE = field("ID_AA64PFR1_EL1", "MTE")
 
 
@@ -112,11 +114,15 @@ class Platform:
     def _midr(self) -> int:
         return self.value(id_of(sysreg("MIDR_EL1")))
 
-    @cached_property
-    def hardware_nv(self) -> int:
-        """The CPU's own ID_AA64MMFR2_EL1.NV, also under kernels that hide it; 0 if not known."""
+    def hardware(self, part: Field) -> int:
+        """The CPU's own value of an ID field, also under kernels that hide it; 0 if not known."""
+        reg = id_of(part.register)
+        if reg in self.facts.hidden:
+            return part.extract(self.facts.hidden[reg])
         cpu = cpu_of(self._midr)
-        return cpu.nv if cpu else 0
+        if part == _NV and cpu:
+            return cpu.nv
+        return part.extract(self.value(reg))
 
     def offers(self, feature: F) -> bool:
         """Whether KVM_ARM_VCPU_INIT accepts a feature on this host."""

@@ -208,6 +208,15 @@ HIDES_NV = behaviour(
     detect="ID_AA64MMFR2_EL1.NV reads 0 on a CPU with FEAT_NV2",
     test="tests/differential/test_pairs.py",
 )
+HIDES_MPAM = behaviour(
+    "hides-mpam",
+    "ID_AA64PFR0_EL1.MPAM and ID_AA64PFR1_EL1.MPAM_frac are not shown; writing the CPU's own value is "
+    "accepted and drops it.",
+    source="arch/arm64/kvm/sys_regs.c (set_id_aa64pfr0_el1, set_id_aa64pfr1_el1)",
+    since="6.18 at the latest",
+    detect="ID_AA64PFR0_EL1.MPAM reads 0 on a CPU with FEAT_MPAM",
+    test="tests/unit/test_idrules.py (shown once)",
+)
 SCTLR_EL2_RES1 = behaviour(
     "sctlr-el2-res1",
     "SCTLR_EL2 resets to its RES1 bits; later kernels reset it to 0.",
@@ -327,6 +336,7 @@ _6_18 = _profile(
         PSCI_1_3,
         KEEPS_EL0_EL1,
         HIDES_NV,
+        HIDES_MPAM,
         SCTLR_EL2_RES1,
         PMU_NR_COUNTERS,
         *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),

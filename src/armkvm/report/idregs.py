@@ -19,16 +19,27 @@ Tree = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class FieldRow:
-    """One field on one host: its value, and every value that sticks when written."""
+    """One field on one host: its value, and every value that sticks when written.
+
+    `is_free`: any value sticks once KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is enabled.
+    """
 
     field: Field
     value: int
     accepted: tuple[int, ...]
+    is_free: bool = False
 
     @property
     def is_writable(self) -> bool:
         """Whether anything but the present value is accepted."""
-        return len(self.accepted) > 1
+        return self.is_free or len(self.accepted) > 1
+
+    @property
+    def limits(self) -> str:
+        """What may be written, for people."""
+        if self.is_free:
+            return "anything, with KVM_CAP_ARM_WRITABLE_IMP_ID_REGS"
+        return ranges(self.accepted) if self.is_writable else "fixed"
 
     @property
     def meaning(self) -> str:
@@ -41,7 +52,7 @@ class FieldRow:
             self.field.bits,
             f"{self.value:#x}",
             self.meaning,
-            ranges(self.accepted) if self.is_writable else "fixed",
+            self.limits,
         )
 
     def tree(self) -> Tree:
@@ -53,7 +64,7 @@ class FieldRow:
             "value": self.value,
             "meaning": self.meaning,
             "writable": self.is_writable,
-            "accepted": list(self.accepted),
+            "accepted": "any" if self.is_free else list(self.accepted),
         }
 
 
@@ -74,7 +85,9 @@ class PairRow:
         """What a VM that is to run on both can do about this field."""
         if not self.differs:
             return "same"
-        return "no common value" if self.common is None else f"lower to {self.common:#x}"
+        if self.common is None:
+            return "no common value"
+        return f"{'set' if self.one.is_free else 'lower'} to {self.common:#x}"
 
     def words(self) -> tuple[str, str, str, str, str]:
         """(field, bits, one, two, verdict) for a table."""
@@ -112,7 +125,11 @@ def by_field(host: Acceptance) -> tuple[FieldRow, ...]:
             shown = describe(register, value)
         except ValueError:
             continue  # no feature ID register
-        rows += [FieldRow(part.field, part.value, _accepted(host, part.field, part.value)) for part in shown]
+        is_free = host.identity_is_writable and reg in host.identity
+        rows += [
+            FieldRow(part.field, part.value, _accepted(host, part.field, part.value), is_free)
+            for part in shown
+        ]
     return tuple(rows)
 
 
@@ -145,7 +162,7 @@ def _paired(
 
 def _common(one: FieldRow, two: FieldRow) -> int | None:
     """The greatest value both accept."""
-    if one.value == two.value:
+    if one.value == two.value or (one.is_free and two.is_free):
         return one.value
     shared = set(one.accepted) & set(two.accepted)
     best: int | None = None

@@ -1,4 +1,4 @@
-"""The sequences of a recording, with what is known to be wrong in recordings put right.
+"""The sequences of a recording or trace, with what is known to be wrong in recordings put right.
 
 An erratum is a row: which step of which sequence says something that its recorder did not do,
 and how that is known. It applies only where the step is exactly as described.
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from armkvm.documents import parse_json, read_bounded
 from armkvm.errors import InputError
-from armkvm.hosts.library import load_tree
+from armkvm.hosts.library import LIMITS
+from armkvm.traces import lines
 from armkvm.traces.schema import faults_of
 
 
@@ -43,7 +45,10 @@ ERRATA = (
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The sequences of a file that nobody has looked at yet; InputError with all its faults."""
-    tree, faults = load_tree(path)
+    data = read_bounded(path, LIMITS.size)
+    if lines.is_trace(data):
+        return [lines.parse(data, str(path), path.stem)]
+    tree, faults = parse_json(data, str(path), LIMITS)
     faults += faults_of(tree)
     if faults or not isinstance(tree, dict):
         raise InputError(str(path), faults)

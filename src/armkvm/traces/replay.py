@@ -1,24 +1,21 @@
 """Replay named call sequences on a place and compare every answer.
 
-A sequence starts with a fresh VM, and with vCPU 0 created if it says so. A step names an ioctl,
-its arguments and what was answered: an errno (None for success) and data. Steps marked volatile
-are carried out and not compared. `traces.schema` says what sequences must look like.
+A sequence starts with a fresh VM (unless ``vm0`` is false), and with vCPU 0 created if it says so. A
+step names a call, its arguments and what was answered: an errno (None for success) and data. Steps
+marked volatile are carried out and not compared. `traces.schema` says what sequences must look like,
+`traces.stage` carries them out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from armkvm.abi.regid import RegId
-from armkvm.abi.vcpu_features import VcpuFeature
-from armkvm.backends.base import Attributes, Device, Feature, System, Vcpu, Vm
+from armkvm.backends.base import System
 from armkvm.catalog import name_of
-from armkvm.errors import KvmError, errno_name
-
-Step = Mapping[str, Any]
-Answer = dict[str, Any]
+from armkvm.traces.stage import Answer, LostError, Stage, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +36,6 @@ class Difference:
         return f"{where}: {self.what} recorded {_short(self.recorded)}, here {_short(self.here)}{why}"
 
 
-@dataclass(slots=True)
-class _Stage:
-    """What a sequence has created so far. None stands for a vCPU that was refused here only."""
-
-    vm: Vm
-    vcpus: list[Vcpu | None]
-    device: Device | None = None
-
-
-class _LostError(Exception):
-    """A step needs what this place refused to make."""
-
-
 def replay(sequences: Iterable[Mapping[str, Any]], system: System) -> Iterator[Difference]:
     """Every difference between what was recorded and what `system` answers, sequence by sequence."""
     for sequence in sequences:
@@ -60,27 +44,32 @@ def replay(sequences: Iterable[Mapping[str, Any]], system: System) -> Iterator[D
 
 def replay_one(sequence: Mapping[str, Any], system: System) -> Iterator[Difference]:
     """The differences of one sequence."""
-    with system.create_vm() as vm:
-        stage = _Stage(vm, [])
-        if sequence.get("vcpu0"):
-            stage.vcpus.append(vm.create_vcpu(0))
+    with Stage(system, vm0=sequence.get("vm0", True), vcpu0=sequence.get("vcpu0", False)) as stage:
         for number, step in enumerate(sequence["steps"]):
             try:
-                answer, error = _carry_out(stage, step)
-            except _LostError as lost:
+                answer, because = stage.carry_out(step)
+            except LostError as lost:
                 yield Difference(
                     sequence["name"], number, describe(step), "carried out", True, False, str(lost)
                 )
                 return
-            if step.get("volatile"):
-                continue
-            for what in _COMPARED:
-                if what in step and (what in answer or what == "errno") and _is_answer(step, what):
-                    here = answer.get(what)
-                    if here != step[what]:
-                        yield Difference(
-                            sequence["name"], number, describe(step), what, step[what], here, error
-                        )
+            if not step.get("volatile"):
+                for what, recorded, here in differences(step, answer):
+                    yield Difference(sequence["name"], number, describe(step), what, recorded, here, because)
+
+
+def differences(step: Step, answer: Answer) -> Iterator[tuple[str, object, object]]:
+    """What of an answer is not as recorded: its name, then and now. What was not recorded is not compared."""
+    for what in _COMPARED:
+        if what in step and (what in answer or what == "errno") and _is_answer(step, what):
+            recorded, here = step[what], answer.get(what)
+            if recorded != here:
+                yield what, recorded, here
+    if "values" in step and "values" in answer:
+        then, now = step["values"], answer["values"]
+        for reg in [*then, *(reg for reg in now if reg not in then)]:
+            if then.get(reg) != now.get(reg):
+                yield name_of(RegId(int(reg, 16))) or reg, then.get(reg), now.get(reg)
 
 
 def _short(value: object) -> str:
@@ -89,8 +78,19 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:64]}... ({len(text) // 2} bytes)"
 
 
-_COMPARED = ("errno", "value", "n_out", "exit_reason", "mmio", "system_event_type")
-_WRITES = ("KVM_SET_ONE_REG", "KVM_SET_DEVICE_ATTR")
+_COMPARED = (
+    "errno", "value", "result", "n_out", "list", "masks", "target_out", "features_out",
+    "exit_reason", "mmio", "system_event_type",
+)  # fmt: skip
+_WRITES = frozenset(
+    (
+        "KVM_SET_ONE_REG",
+        "KVM_SET_DEVICE_ATTR",
+        "KVM_SET_MP_STATE",
+        "KVM_SET_VCPU_EVENTS",
+        "WRITE_MEMORY",
+    )
+)
 
 
 def _is_answer(step: Step, what: str) -> bool:
@@ -105,164 +105,10 @@ def describe(step: Step) -> str:
         if step["ioctl"] == "KVM_SET_ONE_REG":
             words.append(f"= {step['value'][:32]}")
     else:
-        skip = {"ioctl", "errno", "value", "n_out", "vcpu"}
+        skip = {"ioctl", "vm", "vcpu", "values", "because", *_COMPARED}
         words += [f"{key}={value}" for key, value in step.items() if key not in skip]
     if step.get("vcpu"):
         words.append(f"on vCPU {step['vcpu']}")
+    if step.get("vm"):
+        words.append(f"of VM {step['vm']}")
     return " ".join(words)
-
-
-def _carry_out(stage: _Stage, step: Step) -> tuple[Answer, str]:
-    """Issue one call: what it answered, and the place's explanation of a refusal."""
-    try:
-        answer = _CALLS[step["ioctl"]](stage, step)
-    except KvmError as refused:
-        answer = {"errno": errno_name(refused.errno or 0)}
-        if "n" in step:
-            answer["n_out"] = step["n"] if refused.count is None else refused.count
-        because = refused.rule.name if refused.rule else ""
-        return answer, f"{because} {refused.detail}".strip()
-    return {"errno": None, **answer}, ""
-
-
-def _vcpu(stage: _Stage, step: Step) -> Vcpu:
-    vcpu = stage.vcpus[step.get("vcpu", 0)]
-    if vcpu is None:
-        raise _LostError("its vCPU was refused")
-    return vcpu
-
-
-def _create_vcpu(stage: _Stage, step: Step) -> Answer:
-    """Vcpus are counted as they were when the sequence was recorded."""
-    counts = step["errno"] is None
-    try:
-        vcpu = stage.vm.create_vcpu(step["id"])
-    except KvmError:
-        if counts:
-            stage.vcpus.append(None)
-        raise
-    if counts:
-        stage.vcpus.append(vcpu)
-    return {}
-
-
-def _feature(value: str | int) -> Feature:
-    return VcpuFeature(value) if isinstance(value, str) else value
-
-
-def _init(stage: _Stage, step: Step) -> Answer:
-    _vcpu(stage, step).init([_feature(f) for f in step["features"]], step.get("target"))
-    return {}
-
-
-def _get_one_reg(stage: _Stage, step: Step) -> Answer:
-    reg = int(step["id"], 16)
-    if "addr" in step:
-        _vcpu(stage, step).get_one_reg_null(reg)
-        return {}
-    return {"value": _vcpu(stage, step).get_one_reg(reg).hex()}
-
-
-def _set_one_reg(stage: _Stage, step: Step) -> Answer:
-    reg = int(step["id"], 16)
-    if "addr" in step:
-        _vcpu(stage, step).set_one_reg_null(reg)
-    else:
-        _vcpu(stage, step).set_one_reg(reg, bytes.fromhex(step["value"]))
-    return {}
-
-
-def _reg_list(stage: _Stage, step: Step) -> Answer:
-    return {"n_out": len(_vcpu(stage, step).reg_list(step["n"]))}
-
-
-def _finalize(stage: _Stage, step: Step) -> Answer:
-    _vcpu(stage, step).finalize(step["feature"])
-    return {}
-
-
-def _run(stage: _Stage, step: Step) -> Answer:
-    left = _vcpu(stage, step).run(step.get("immediate_exit", False))
-    answer: Answer = {"exit_reason": left.reason}
-    if left.mmio is not None:
-        answer["mmio"] = {
-            "addr": hex(left.mmio.address),
-            "data": left.mmio.data.hex(),
-            "is_write": int(left.mmio.is_write),
-        }
-    if left.system_event is not None:
-        answer["system_event_type"] = left.system_event.type
-    return answer
-
-
-def _enable_cap(stage: _Stage, step: Step) -> Answer:
-    stage.vm.enable_cap(step["cap"], *step["args"])
-    return {}
-
-
-def _get_mp_state(stage: _Stage, step: Step) -> Answer:
-    return {"value": _vcpu(stage, step).get_mp_state().to_bytes(4, "little").hex()}
-
-
-def _get_vcpu_events(stage: _Stage, step: Step) -> Answer:
-    return {"value": _vcpu(stage, step).get_vcpu_events().hex()}
-
-
-def _create_device(stage: _Stage, step: Step) -> Answer:
-    made = stage.vm.create_device(step["type"], test=bool(step["flags"]))
-    if made is not None:
-        stage.device = made
-    return {}
-
-
-def _attributes(stage: _Stage, step: Step) -> tuple[Attributes, int, int]:
-    if step.get("on") == "device":
-        if stage.device is None:
-            raise _LostError("its device was refused")
-        where: Attributes = stage.device
-    else:
-        where = _vcpu(stage, step)
-    attr = step["attr"]
-    return where, step["group"], int(attr, 16) if isinstance(attr, str) else attr
-
-
-def _has_attr(stage: _Stage, step: Step) -> Answer:
-    where, group, attr = _attributes(stage, step)
-    where.has_attr(group, attr)
-    return {}
-
-
-def _get_attr(stage: _Stage, step: Step) -> Answer:
-    where, group, attr = _attributes(stage, step)
-    if "addr" in step:
-        where.get_attr_null(group, attr)
-        return {}
-    size = len(step["value"]) // 2 if "value" in step else 8
-    return {"value": where.get_attr(group, attr, size).hex()}
-
-
-def _set_attr(stage: _Stage, step: Step) -> Answer:
-    where, group, attr = _attributes(stage, step)
-    if "addr" in step:
-        where.set_attr_null(group, attr)
-    else:
-        where.set_attr(group, attr, bytes.fromhex(step.get("value", "00" * 8)))
-    return {}
-
-
-_CALLS: dict[str, Callable[[_Stage, Step], Answer]] = {
-    "KVM_CREATE_VCPU": _create_vcpu,
-    "KVM_ARM_VCPU_INIT": _init,
-    "KVM_ARM_VCPU_FINALIZE": _finalize,
-    "KVM_GET_ONE_REG": _get_one_reg,
-    "KVM_SET_ONE_REG": _set_one_reg,
-    "KVM_GET_REG_LIST": _reg_list,
-    "KVM_RUN": _run,
-    "KVM_ENABLE_CAP": _enable_cap,
-    "KVM_GET_MP_STATE": _get_mp_state,
-    "KVM_GET_VCPU_EVENTS": _get_vcpu_events,
-    "KVM_CREATE_DEVICE": _create_device,
-    "KVM_HAS_DEVICE_ATTR": _has_attr,
-    "KVM_GET_DEVICE_ATTR": _get_attr,
-    "KVM_SET_DEVICE_ATTR": _set_attr,
-}

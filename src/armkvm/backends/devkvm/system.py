@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 
@@ -62,8 +63,11 @@ class DevKvmSystem(Descriptor):
     def create_vm(self, machine_type: int = 0) -> DevKvmVm:
         return DevKvmVm(self.number(Ioctl.KVM_CREATE_VM, machine_type), self)
 
-    def feature_bit(self, feature: Feature) -> int:
-        """The number of a feature in this kernel's header. Asks the kernel, never its version."""
+    def feature_bit(self, feature: Feature, operation: str) -> int:
+        """The number of a feature in this kernel's header. Asks the kernel, never its version.
+
+        KvmError EINVAL, as the kernel says of any number it does not know, where it has none.
+        """
         if not isinstance(feature, VcpuFeature):
             return feature
         bit = BITS_7_3.get(feature)
@@ -72,7 +76,11 @@ class DevKvmSystem(Descriptor):
                 self._bits = self._probe_bits()
             bit = self._bits.get(feature)
         if bit is None:
-            raise ValueError(f"the kernel here ({self.kernel}) has no vCPU feature {feature}")
+            raise KvmError(
+                errno.EINVAL,
+                operation,
+                detail=f"the kernel here ({self.kernel}) has no vCPU feature {feature}",
+            )
         return bit
 
     def _probe_bits(self) -> dict[VcpuFeature, int]:

@@ -32,7 +32,7 @@ class DevKvmVcpu(AttributeDescriptor):
         vcpu_id: int,
         *,
         preferred_target: Callable[[], int],
-        feature_bit: Callable[[Feature], int],
+        feature_bit: Callable[[Feature, str], int],
         run_page_size: int,
         run_limit: float,
     ) -> None:
@@ -53,7 +53,7 @@ class DevKvmVcpu(AttributeDescriptor):
     def init(self, features: Iterable[Feature] = (), target: int | None = None) -> None:
         words = [0] * (FEATURE_BITS_MAX // 32)
         for feature in features:
-            bit = self._feature_bit(feature)
+            bit = self._feature_bit(feature, Ioctl.KVM_ARM_VCPU_INIT.name)
             if not 0 <= bit < FEATURE_BITS_MAX:
                 raise ValueError(
                     f"a feature is a bit of struct kvm_vcpu_init, 0..{FEATURE_BITS_MAX - 1}, not {bit}"
@@ -64,7 +64,8 @@ class DevKvmVcpu(AttributeDescriptor):
         self.structure(Ioctl.KVM_ARM_VCPU_INIT, packed(VCPU_INIT, target, *words))
 
     def finalize(self, feature: Feature) -> None:
-        self.structure(Ioctl.KVM_ARM_VCPU_FINALIZE, packed(_INT, self._feature_bit(feature)))
+        request = Ioctl.KVM_ARM_VCPU_FINALIZE
+        self.structure(request, packed(_INT, self._feature_bit(feature, request.name)))
 
     # -- registers -------------------------------------------------------------------------
 

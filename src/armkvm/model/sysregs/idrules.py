@@ -21,24 +21,37 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import HIDES_NV, KEEPS_EL0_EL1, KernelProfile
+from armkvm.model.profile import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1, KernelProfile
 from armkvm.model.tables.writable import AARCH32, effective_mask
 
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """All that the rules ask about: the kernel, the CPU, and whether the vCPU has EL2."""
+    """All that the rules ask about: the kernel, the CPU, and whether the vCPU has EL2.
+
+    `hardware`: the CPU's own values of fields that kernels showed once.
+    """
 
     profile: KernelProfile
-    hardware_nv: int
+    hardware: tuple[tuple[Field, int], ...]
     has_aarch32_el0: bool
     has_el2: bool
+
+
+_SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
+    # The CPU's own value of these is welcome back, and dropped.
+    (field("ID_AA64MMFR2_EL1", "NV"), HIDES_NV),
+    (field("ID_AA64PFR0_EL1", "MPAM"), HIDES_MPAM),
+    (field("ID_AA64PFR1_EL1", "MPAM_frac"), HIDES_MPAM),
+)
+_HIDDEN_BY = dict(_SHOWN_ONCE)
 
 
 @lru_cache(maxsize=64)
 def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
     """A vCPU with these features on that host."""
-    return Guest(platform.profile, platform.hardware_nv, platform.has_aarch32_el0, F.HAS_EL2 in features)
+    hardware = tuple((part, platform.hardware(part)) for part, _ in _SHOWN_ONCE)
+    return Guest(platform.profile, hardware, platform.has_aarch32_el0, F.HAS_EL2 in features)
 
 
 Check = Callable[[Guest, int, int], "int | Refused"]
@@ -47,6 +60,9 @@ Check = Callable[[Guest, int, int], "int | Refused"]
 
 def own_check(guest: Guest, reg: SysReg, value: int, limit: int) -> int | Refused:
     """What the register itself makes of a value before anything else is looked at."""
+    for part, hardware in guest.hardware:
+        if part.register == reg and _HIDDEN_BY[part] in guest.profile and part.extract(value) == hardware:
+            value = part.insert(value, 0)
     check = _CHECKS.get(reg)
     return value if check is None else check(guest, value, limit)
 
@@ -159,16 +175,6 @@ def _check_mmfr0(guest: Guest, value: int, limit: int) -> int | Refused:
     return value
 
 
-_NV = field("ID_AA64MMFR2_EL1", "NV")
-
-
-def _check_mmfr2(guest: Guest, value: int, limit: int) -> int | Refused:
-    """NV was shown once: the CPU's own value is welcome back, and dropped."""
-    if HIDES_NV in guest.profile and _NV.extract(value) == guest.hardware_nv:
-        return _NV.insert(value, 0)
-    return value
-
-
 _L1IP = field("CTR_EL0", "L1Ip")
 
 
@@ -184,6 +190,5 @@ _CHECKS: dict[SysReg, Check] = {
     sysreg("ID_AA64DFR0_EL1"): _check_dfr0,
     sysreg("ID_DFR0_EL1"): _check_id_dfr0,
     sysreg("ID_AA64MMFR0_EL1"): _check_mmfr0,
-    sysreg("ID_AA64MMFR2_EL1"): _check_mmfr2,
     sysreg("CTR_EL0"): _check_ctr,
 }

@@ -82,14 +82,19 @@ def a_wrong_target_is_einval(place: Place) -> None:
 
 @scenario(f"{_ARM} (kvm_vcpu_set_target)")
 def reinit_repeats_the_features(place: Place) -> None:
-    """A second KVM_ARM_VCPU_INIT with other features is EINVAL, with the same ones it resets."""
+    """A second KVM_ARM_VCPU_INIT with other features is EINVAL. With the same ones it resets the vCPU, but
+    for SP_EL1, ELR_EL1 and SPSR_EL1.
+    """
     vcpu = place.vcpu()
     refuses("EINVAL", vcpu.init, ())
     write(vcpu, RegId.x(3), 0x1234)
-    write(vcpu, "SP_EL1", 0x5678)
+    kept = ("SP_EL1", "ELR_EL1", "SPSR_EL1")
+    for name in kept:
+        write(vcpu, name, 0x5678)
     vcpu.init({F.PSCI_0_2})
     equal(read(vcpu, RegId.x(3)), 0, "X3 after a second init")
-    equal(read(vcpu, "SP_EL1"), 0, "SP_EL1 after a second init")
+    for name in kept:
+        equal(read(vcpu, name), 0x5678, f"{name} after a second init")
     equal(read(vcpu, "PSTATE"), 0x3C5, "PSTATE after a second init")
 
 

@@ -1,0 +1,42 @@
+"""What a PE implements, as far as vectors are concerned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from armkvm.arch.vectors import VectorLengths
+
+
+@dataclass(frozen=True, slots=True)
+class PeFeatures:
+    """The vector features a guest's PE has.
+
+    `sve` and `sme` are the vector lengths that can take effect, empty where the feature is absent.
+    `sve_trapped`: the physical CPU has SVE but the guest has not, so that an SVE instruction at
+    PSTATE.SM=0 is UNDEFINED; without it a guest with SME alone gets an SME trap (not streaming).
+    Source: Arm ARM CheckSVEEnabled; recorded with KVM SME v12, hosts with and without SVE.
+    """
+
+    sve: VectorLengths = field(default_factory=VectorLengths)
+    sme: VectorLengths = field(default_factory=VectorLengths)
+    sve_trapped: bool = False
+    sve2: bool = True
+    fa64: bool = True
+    sme2: bool = True
+    f64f64: bool = True
+    i16i64: bool = True
+    fpmr: bool = False
+    pan: bool = True
+
+    @property
+    def any_vectors(self) -> bool:
+        return bool(self.sve or self.sme)
+
+    def effective_vq(self, streaming: bool, length_field: int) -> int:
+        """The vq in effect for a LEN field: the largest implemented one that LEN allows.
+
+        SME has no mandatory length, so a LEN below its smallest selects the smallest.
+        """
+        lengths = self.sme if streaming else self.sve
+        allowed = lengths.up_to(length_field + 1)
+        return allowed.max or int(min(lengths, default=1))

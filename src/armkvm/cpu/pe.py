@@ -1,0 +1,536 @@
+"""A PE that executes a guest's A64 code at EL1 and EL0.
+
+The base instruction set runs in the engine; SVE and SME instructions, system registers,
+translation and exceptions are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from armkvm.cpu import engine as native, sme, sve
+from armkvm.cpu.address_space import AddressSpace, abort, external_abort
+from armkvm.cpu.advsimd import vector_use
+from armkvm.cpu.allocation import is_allocated
+from armkvm.cpu.decode import Decoder
+from armkvm.cpu.engine import PC, PSTATE, Engine
+from armkvm.cpu.exceptions import (
+    Access,
+    ExceptionClass,
+    GuestException,
+    OutsideMemory,
+    Undefined,
+    UnimplementedInstruction,
+)
+from armkvm.cpu.features import PeFeatures
+from armkvm.cpu.guest_memory import GuestMemory
+from armkvm.cpu.legality import CHECKS, CPACR_FPEN, Situation, check_advsimd
+from armkvm.cpu.machine import Machine
+from armkvm.cpu.mmio import Transfer, transfer_of
+from armkvm.cpu.port import CPACR_EL1, ESR_EL1, FAR_EL1, SCTLR_EL1, SMCR_EL1, VBAR_EL1, ZCR_EL1, SysRegPort
+from armkvm.cpu.state import CoreState, VectorState
+from armkvm.cpu.stop import Reason, Stop
+from armkvm.cpu.system_access import SystemAccess
+from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping
+
+DECODER = Decoder(sve.ROWS + sme.ROWS)
+
+_WFI = 0xD503207F
+_HVC_SMC_MASK, _HVC, _SMC = 0xFFE0001F, 0xD4000002, 0xD4000003
+_SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
+_NZCV = 0xF << 28
+_PAN, _IL, _DAIF, _EL1H = 1 << 22, 1 << 20, 0x3C0, 5
+_SCTLR_SPAN = 1 << 23
+_MAX_EMULATED_IN_A_ROW = 64  # then the engine gets control back, and with it any stop request
+
+
+class PE:
+    """One processing element.
+
+    `core` and `vectors` are its registers whenever it is not running. `memory` is shared with the
+    VM, which may change it between runs. `port` provides the system registers. Not thread safe,
+    except for `stop`.
+    """
+
+    def __init__(
+        self,
+        features: PeFeatures,
+        memory: GuestMemory,
+        port: SysRegPort,
+        *,
+        core: CoreState | None = None,
+        vectors: VectorState | None = None,
+    ) -> None:
+        self.features = features
+        self.memory = memory
+        self.core = core or CoreState()
+        self.vectors = vectors or VectorState()
+        self._port = port
+        self._engine = Engine(memory, self.vectors, self)
+        self._space = AddressSpace(memory, port, self._pstate, self._stored)
+        self._machine = Machine(features, self.vectors, self._space, self._engine.regs)
+        self._system = SystemAccess(self, self._machine, self._engine, port, self._space)
+        self._stop: Stop | None = None
+        self._stop_requested = False
+        self._transfer: Transfer | None = None
+        self._fault: GuestException | None = None
+        self._outside: tuple[int, int, AccessKind] | None = None
+        self._zeroed: tuple[int, dict[int, bytes]] | None = None
+        self._counting = False
+        self._executed = self._limit = 0
+        self._block: tuple[int, int] | None = None
+        self._exit: int | None = None
+
+    # For the hypervisor
+
+    def run(self, *, instructions: int | None = None, microseconds: int | None = None) -> Stop:
+        """Execute until something needs the caller, or a budget ends.
+
+        With `instructions`, exactly that many are executed unless something stops the PE before;
+        one that takes an exception, and one that stops for MMIO, HVC, SMC or WFI, counts.
+        `microseconds` bounds the time between two stops of the engine. Without a budget the guest
+        runs until `stop` is called or it stops by itself.
+        """
+        self._transfer = None
+        self._counting = instructions is not None
+        self._executed, self._limit, self._block = 0, instructions or 0, None
+        if self._counting and self._limit <= 0:
+            return Stop(Reason.BUDGET, self.core.pc, 0)
+        self._load()
+        try:
+            if not self._counting:
+                return self._run(microseconds or 0)
+            with self._engine.counting():
+                return self._run(microseconds or 0)
+        finally:
+            self._store()
+
+    def stop(self) -> None:
+        """Make a running (or the next) `run` return soon; may be called from another thread."""
+        self._stop_requested = True
+        self._engine.stop()
+
+    def complete_mmio(self, data: bytes = b"") -> None:
+        """Finish the access of the last MMIO stop: `data` is what a read returns."""
+        transfer = self._transfer
+        if transfer is None:
+            raise ValueError("no MMIO access is waiting to be completed")
+        if not transfer.is_write:
+            if len(data) != transfer.size:
+                raise ValueError(f"a read of {transfer.size} bytes cannot be completed with {len(data)}")
+            if transfer.register != 31:
+                self.core.x[transfer.register] = transfer.value_of(data)
+        self.core.pc += 4
+        self._transfer = None
+
+    def take_exception(self, exception: GuestException) -> None:
+        """Make the stopped PE take a synchronous exception to EL1 at `core.pc`."""
+        self._load()
+        self._deliver(exception, self.core.pc)
+        self._store()
+
+    def take_interrupt(self, *, fiq: bool = False) -> bool:
+        """Make the stopped PE take an IRQ or FIQ to EL1; False if PSTATE masks it."""
+        if self.core.pstate & (1 << 6 if fiq else 1 << 7):
+            return False
+        self._load()
+        self._enter(self.core.pc, 0x100 if fiq else 0x80)
+        self._store()
+        return True
+
+    # Loading and storing
+
+    def _load(self) -> None:
+        machine, port, regs = self._machine, self._port, self._engine.regs
+        machine.zcr, machine.smcr = port.current(ZCR_EL1), port.current(SMCR_EL1)
+        machine.update_lengths()
+        regs[native.FPCR], regs[native.FPSR] = self.vectors.fpcr, self.vectors.fpsr
+        self._engine.push(1 << native.FPCR | 1 << native.FPSR)
+        self._engine.push_vectors()
+        self._system.mirror_all()
+        self._engine.load_core(self.core)
+        if self._space.update_regime():
+            self._engine.flush_translations()
+        self._engine.recheck_code()
+        self._uppers_live = machine.vl > 16 and bool(machine.uppers.any())
+        self._update_gate()
+
+    def _store(self) -> None:
+        self._engine.store_core(self.core)
+        regs = self._engine.regs
+        self.vectors.fpcr, self.vectors.fpsr = regs[native.FPCR] & 0xFFFFFFFF, regs[native.FPSR] & 0xFFFFFFFF
+
+    # The run loop
+
+    def _run(self, microseconds: int) -> Stop:
+        pc = self.core.pc
+        self._stop = None
+        while self._stop is None:
+            self._fault = self._outside = None
+            if self._stop_requested:
+                self._halt(Stop(Reason.STOPPED, pc))
+            elif pc & 3:
+                self._deliver(GuestException(ExceptionClass.PC_ALIGNMENT, far=pc), pc)
+            elif self._engine.start(pc, microseconds):
+                self._returned(self._engine.pull_one(PC))
+            else:
+                self._failed(self._engine.pull_one(PC))
+            pc = self._engine.pull_one(PC)
+            # mypy does not see that what ran above, or its hooks, may have set `_stop`.
+            if self._stop is None and self._counting and self._executed >= self._limit:  # type: ignore[redundant-expr]
+                self._stop = Stop(Reason.BUDGET, pc)
+        if self._exit is not None:
+            self._set_exit(None)
+        stop = self._stop
+        self._stop_requested = self._stop_requested and stop.reason is not Reason.STOPPED
+        executed = self._executed if self._counting else None
+        return Stop(
+            stop.reason, stop.pc, executed, stop.immediate, stop.access, stop.data, stop.word, stop.detail
+        )
+
+    def _returned(self, pc: int) -> None:
+        """The engine stopped without an access failing."""
+        if self._stop is not None:
+            if self._stop.reason is Reason.BUDGET and self._exit is not None:
+                # The budget ends within the block that was about to start: run it up to there.
+                self._stop = None
+            return
+        if self._block is not None:
+            self._executed += self._block[1] >> 2
+            self._block = None
+        if self._used_up:
+            return
+        if self._engine.is_poison(pc):
+            self._emulate()
+        elif pc == self._exit:
+            self._set_exit(None)
+        elif self._stop_requested:
+            self._stop = Stop(Reason.STOPPED, pc)
+        elif self._engine.deferred:
+            pass  # stopped to drop code; go on
+        elif self._space.fetch(pc - 4) == _WFI:
+            self._stop = Stop(Reason.WFI, pc)
+        else:
+            self._stop = Stop(Reason.BUDGET, pc)
+
+    def _set_exit(self, va: int | None) -> None:
+        self._exit = va
+        self._engine.set_exit(va)
+
+    def _failed(self, pc: int) -> None:
+        """An access of the engine found no memory, or no translation."""
+        self._settle(pc)
+        self._restore_zeroed(pc)
+        if self._engine.conflict is not None:
+            self._code_is_data(pc)
+            return
+        if self._used_up:
+            return  # the block was the budget's last; what it went to can wait
+        self._count()
+        if self._fault is not None:
+            if self._outside is not None:
+                self._fault.far = self._outside[0]
+            self._deliver(self._fault, pc)
+            return
+        if self._outside is None:
+            raise UnimplementedInstruction(self._space.fetch(pc) or 0, pc)
+        va, size, kind = self._outside
+        if kind is AccessKind.FETCH:
+            self._deliver(external_abort(pc, kind, self._el()), pc)
+            return
+        try:
+            ipa = self._space.translate(va, kind).ipa
+        except GuestException as fault:
+            self._deliver(fault, pc)
+            return
+        self._access_outside(Access(va, ipa, size, kind is AccessKind.WRITE), pc)
+
+    def _code_is_data(self, pc: int) -> None:
+        """A page is to be fetched from that was written to, or the other way round."""
+        storing = self._engine.conflict is AccessKind.WRITE
+        self._engine.flush_translations()
+        if storing:
+            counting, self._counting = self._counting, False
+            block, self._outside = self._block, None
+            completed = self._engine.step_store(pc)
+            self._counting, self._block = counting, block
+            if completed:
+                self._count()
+            else:
+                self._failed(self._engine.pull_one(PC))
+
+    def _access_outside(self, access: Access, pc: int) -> None:
+        word = self._space.fetch(pc) or 0
+        transfer = transfer_of(word)
+        if transfer is None:
+            self._halt(Stop(Reason.NO_SYNDROME, pc, access=access, word=word))
+            return
+        data = b""
+        if transfer.is_write:
+            value = 0 if transfer.register == 31 else self._engine.pull_one(transfer.register)
+            data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
+        self._transfer = transfer
+        whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
+        self._halt(Stop(Reason.MMIO, pc, access=whole, data=data, word=word))
+
+    def _halt(self, stop: Stop) -> None:
+        self._stop = stop
+        self._engine.stop()
+
+    # Counting instructions
+
+    def on_block(self, va: int, size: int) -> None:
+        if not self._counting:
+            return
+        if self._block is not None:
+            self._executed += self._block[1] >> 2
+        self._block = None
+        left = self._limit - self._executed
+        if size >> 2 <= left:
+            self._block = (va, size)
+            return
+        if left > 0:
+            self._exit_after(va, left)
+        self._halt(Stop(Reason.BUDGET, va))
+
+    def _exit_after(self, va: int, instructions: int) -> None:
+        self._set_exit(va + 4 * instructions)
+
+    def _settle(self, pc: int) -> None:
+        """Something interrupted the current block at `pc`: count what was executed of it."""
+        if self._block is not None:
+            start, size = self._block
+            # Elsewhere, the block is done: where it went to could not be fetched.
+            self._executed += (pc - start if start <= pc < start + size else size) >> 2
+            self._block = None
+
+    def _count(self) -> None:
+        if self._counting:
+            self._executed += 1
+
+    @property
+    def _used_up(self) -> bool:
+        return self._counting and self._executed >= self._limit
+
+    # Exceptions
+
+    def _pstate(self) -> int:
+        return self._engine.pull_one(PSTATE)
+
+    def _el(self) -> int:
+        return self._pstate() >> 2 & 3
+
+    def _deliver(self, exception: GuestException, elr: int) -> None:
+        self._port.store(ESR_EL1, exception.esr)
+        if exception.far is not None:
+            self._port.store(FAR_EL1, exception.far)
+        self._enter(elr, 0)
+
+    def _enter(self, elr: int, offset: int) -> None:
+        old = self._pstate()
+        base = 0x400 if old & 0xF == 0 else 0x200 if old & 1 else 0
+        pstate = old & (_NZCV | _PAN) | _DAIF | _EL1H
+        if not self._port.current(SCTLR_EL1) & _SCTLR_SPAN:
+            pstate |= _PAN if self._has_pan else 0
+        vector = (self._port.current(VBAR_EL1) & -0x800) + base + offset
+        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1)
+
+    @property
+    def _has_pan(self) -> bool:
+        return self.features.pan
+
+    def on_exception(self, number: int) -> None:
+        pc = self._engine.pull_one(PC)
+        self._settle(pc)
+        if number == native.UNDEFINED:
+            self._emulate()
+            return
+        if number == native.SUPERVISOR_CALL:
+            word = self._space.fetch(pc - 4) or 0
+            self._deliver(GuestException(ExceptionClass.SVC, word >> 5 & 0xFFFF), pc)
+            return
+        self._count()
+        word = self._space.fetch(pc) or 0
+        if number == native.BREAKPOINT:
+            self._deliver(GuestException(ExceptionClass.BRK, word >> 5 & 0xFFFF), pc)
+        elif number == native.DATA_ABORT:
+            # The engine raises this for misaligned exclusive and atomic accesses alone.
+            base = self._engine.pull_one(word >> 5 & 31)
+            kind = AccessKind.READ if word >> 22 & 1 else AccessKind.WRITE
+            self._deliver(abort(base, kind, self._el(), FaultStatus.ALIGNMENT.value), pc)
+        else:
+            self._unimplemented(word, pc)
+
+    def _unimplemented(self, word: int, pc: int) -> None:
+        detail = str(UnimplementedInstruction(word, pc))
+        self._halt(Stop(Reason.UNIMPLEMENTED, pc, word=word, detail=detail))
+
+    # Emulated instructions
+
+    def situation(self) -> Situation:
+        """What decides legality right now."""
+        machine = self._machine
+        return Situation(self.features, self._el(), self.vectors.svcr, self._cpacr, machine.smcr)
+
+    def _emulate(self) -> None:
+        """Execute the instruction the engine does not know, and those after it as long as they are ours."""
+        engine, machine = self._engine, self._machine
+        engine.pull()
+        regs = engine.regs
+        self.vectors.fpcr, self.vectors.fpsr = regs[native.FPCR] & 0xFFFFFFFF, regs[native.FPSR] & 0xFFFFFFFF
+        machine.nzcv = regs[PSTATE] & _NZCV
+        pc, started = regs[PC], regs[PSTATE]
+        failure: Callable[[], None] | None = None
+        for _ in range(_MAX_EMULATED_IN_A_ROW):
+            word = self._space.fetch(pc)
+            if word is None:
+                break
+            try:
+                if not self._execute(word, pc):
+                    break
+            except GuestException as exception:
+                self._count()
+                failure = _bind(self._deliver, exception, pc)
+                break
+            except OutsideMemory as outside:
+                self._count()
+                failure = _bind(self._halt, Stop(Reason.NO_SYNDROME, pc, access=outside.access, word=word))
+                break
+            except UnimplementedInstruction:
+                failure = _bind(self._unimplemented, word, pc)
+                break
+            if self._stop is not None:
+                pc = self._stop.pc
+                break
+            self._count()
+            pc += 4
+            if self._used_up:
+                break
+        regs[PSTATE] = started & ~_NZCV | machine.nzcv
+        regs[native.FPSR] = self.vectors.fpsr
+        engine.push(machine.take_changed_x() | 1 << PSTATE | 1 << native.FPSR)
+        if machine.z_written:
+            machine.z_written = False
+            engine.push_vectors()
+            self._uppers_live = machine.vl > 16
+            self._update_gate()
+        engine.jump(pc)
+        if failure is not None:
+            failure()
+        elif self._used_up and self._stop is None:
+            self._halt(Stop(Reason.BUDGET, pc))
+
+    def _execute(self, word: int, pc: int) -> bool:
+        """Execute one word; False if it is the engine's after all."""
+        decoded = DECODER.decode(word)
+        if decoded is not None:
+            row = decoded.row
+            if row.needs and not getattr(self.features, row.needs):
+                raise Undefined
+            CHECKS[row.check](self.situation())
+            decoded.execute(self._machine)
+            return True
+        return self._execute_other(word, pc)
+
+    def _execute_other(self, word: int, pc: int) -> bool:
+        if pc != self._engine.regs[PC]:
+            return False  # not what the engine stopped at: it may well know this one
+        if self._engine.regs[PSTATE] & _IL:
+            raise GuestException(ExceptionClass.ILLEGAL_STATE)
+        if word & _HVC_SMC_MASK in (_HVC, _SMC):
+            if not self._el():
+                raise Undefined
+            reason = Reason.HVC if word & _HVC_SMC_MASK == _HVC else Reason.SMC
+            self._count()
+            self._halt(Stop(reason, pc + 4, immediate=word >> 5 & 0xFFFF))
+            return True
+        if is_allocated(word, self.features):
+            raise UnimplementedInstruction(word, pc)
+        raise Undefined
+
+    # What the engine asks
+
+    def on_watched(self, va: int) -> None:
+        """Before a system instruction, or while the gate is on a base FP instruction."""
+        word = self._space.fetch(va)
+        if word is None:
+            return
+        try:
+            if word & _SYSTEM_MASK == _SYSTEM:
+                if self._system.execute(word):
+                    self._settle(va)
+                    self._count()
+                    self._engine.jump(va + 4)
+            elif self._engine.gated:
+                self._watch_fp(word, va)
+        except GuestException as refusal:
+            self._settle(va)
+            self._count()
+            self._deliver(refusal, va)
+        except OutsideMemory as outside:
+            self._settle(va)
+            self._count()
+            self._halt(Stop(Reason.NO_SYNDROME, va, access=outside.access, word=word))
+
+    def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
+        try:
+            return self._space.translate(va, kind)
+        except GuestException as fault:
+            self._fault = fault
+            return None
+
+    def on_outside(self, va: int, size: int, kind: AccessKind) -> None:
+        self._outside = (va, size, kind)
+
+    def _stored(self, ipa: int, size: int) -> None:
+        if self._engine.is_code(ipa, size):
+            self._engine.flush_translations()
+
+    # Base FP and AdvSIMD
+
+    def enables_changed(self) -> None:
+        """A write to CPACR_EL1, ZCR_EL1, SMCR_EL1 or SVCR."""
+        machine = self._machine
+        # The engine's V registers are the current ones: keep them while Z is cut to its new length.
+        if not machine.z_written:
+            self._engine.pull()
+        machine.zcr, machine.smcr = self._port.current(ZCR_EL1), self._port.current(SMCR_EL1)
+        machine.update_lengths()
+        if machine.z_written:
+            machine.z_written = False
+            regs = self._engine.regs
+            regs[native.FPSR] = self.vectors.fpsr
+            self._engine.push(1 << native.FPSR)
+            self._engine.push_vectors()
+        self._uppers_live = machine.vl > 16 and bool(machine.uppers.any())
+        self._update_gate()
+
+    def _update_gate(self) -> None:
+        """Watch base FP instructions while any may be refused, or may have to zero part of a Z."""
+        self._cpacr = self._port.current(CPACR_EL1)
+        s = self.situation()
+        refusable = self._cpacr >> CPACR_FPEN & 3 != 3 or (s.streaming and not s.full_a64)
+        self._engine.set_gate(refusable or self._uppers_live)
+
+    def _watch_fp(self, word: int, va: int) -> None:
+        """Refuse a base FP instruction, or zero the part of its Z registers that it zeroes."""
+        use = vector_use(word)
+        if use is None:
+            return
+        check_advsimd(self.situation(), use.streaming)
+        if use.written and self._uppers_live:
+            uppers = self._machine.uppers
+            self._zeroed = (va, {n: uppers[n].tobytes() for n in use.written})
+            for n in use.written:
+                uppers[n] = 0
+
+    def _restore_zeroed(self, pc: int) -> None:
+        """The load at `pc` did not happen after all: its Z registers keep their upper parts."""
+        if self._zeroed is not None and self._zeroed[0] == pc:
+            for n, upper in self._zeroed[1].items():
+                self._machine.uppers[n] = memoryview(upper)
+        self._zeroed = None
+
+
+def _bind(function: Callable[..., None], *arguments: object) -> Callable[[], None]:
+    return lambda: function(*arguments)

@@ -1,0 +1,7 @@
+"""SME instructions, a table of rows per family; `ROWS` is all of them."""
+
+from __future__ import annotations
+
+from armkvm.cpu.sme import lookup, modes, outer, tiles
+
+ROWS = (*modes.ROWS, *tiles.ROWS, *outer.ROWS, *lookup.ROWS)

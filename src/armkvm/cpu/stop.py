@@ -1,0 +1,41 @@
+"""Why a PE stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from armkvm.cpu.exceptions import Access
+
+
+class Reason(Enum):
+    """What the caller of `PE.run` has to deal with."""
+
+    BUDGET = "the budget is used up"
+    STOPPED = "stop() was called"
+    MMIO = "an access outside memory that the caller can complete"
+    NO_SYNDROME = "an access outside memory by an instruction that cannot be completed as MMIO"
+    HVC = "HVC"
+    SMC = "SMC"
+    WFI = "the guest waits for an interrupt"
+    UNIMPLEMENTED = "an instruction this emulator lacks"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The reason and its particulars; `pc` is where the guest continues.
+
+    HVC, SMC and WFI: `pc` is past the instruction, `immediate` its operand. MMIO, NO_SYNDROME:
+    `pc` is the instruction, `access` what it does, `data` what it writes; MMIO continues with
+    `PE.complete_mmio`. UNIMPLEMENTED: `word` at `pc`. `executed` counts instructions if the run had
+    an instruction budget, else it is None.
+    """
+
+    reason: Reason
+    pc: int
+    executed: int | None = None
+    immediate: int = 0
+    access: Access | None = None
+    data: bytes = field(default=b"", repr=False)
+    word: int = 0
+    detail: str = ""

@@ -1,0 +1,1 @@
+"""Differential fuzzing: generated call sequences on two places, compared step by step."""
