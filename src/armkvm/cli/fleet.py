@@ -58,12 +58,11 @@ class Fleet:
         """How many hosts each kind has, by speaker."""
         return {kind.speaker: len(kind.hosts) for kind in self.kinds}
 
-    def kind_of(self, host: str) -> Kind:
-        """The kind of a host; UsageError if no host is called so."""
-        found = next((kind for kind in self.kinds if host in kind.hosts), None)
-        if found is None:
-            raise UsageError(f"no host of the fleet is called {host!r}")
-        return found
+    def joined_by(self, host: str, platform: Platform) -> Fleet:
+        """The fleet with one more host."""
+        wider = Fleet((*self.kinds, Kind(speaker=host, hosts=(host,))), {**self.platforms, host: platform})
+        wider._known = self._known
+        return wider
 
 
 def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
@@ -83,7 +82,8 @@ def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str
     if not inventory.labels:
         raise UsageError("no host is left")
     for label, kernel in (kernels or {}).items():
-        _reseat(inventory, label, kernel)
+        for each in [label] if label != "*" else [one for some in inventory.labels.values() for one in some]:
+            _reseat(inventory, each, kernel)
     kinds, platforms = [], {}
     for kind, labels in inventory.labels.items():
         speaker = min(labels)

@@ -27,6 +27,7 @@ VERBS = {
     "migrate": "move a VM's vCPU state from one place to another, and compare every register",
     "check": "tell whether what runs on one host can move to another, and what stands in the way",
     "baseline": "compute the largest vCPU that every given host accepts, and what it costs",
+    "pools": "divide hosts into pools that can share a baseline, with what-if questions",
     "drift": "tell what a kernel's update changes for VMs on the same CPU, and what to do about it",
     "save": "make a VM on a place and save its vCPU state in a file",
     "restore": "restore a saved state on a place, and compare every register",

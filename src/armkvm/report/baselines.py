@@ -111,15 +111,17 @@ def tree(found: Baseline) -> dict[str, Any]:
             }
             for loss in found.losses
         ],
-        "obstacles": [
-            {
-                "what": obstacle.what,
-                "because": obstacle.because,
-                "camps": [{"value": value, "hosts": list(hosts)} for value, hosts in obstacle.camps],
-            }
-            for obstacle in found.obstacles
-        ],
+        "obstacles": list(map(obstacle_tree, found.obstacles)),
         "leave_out": sorted(found.to_leave_out),
+    }
+
+
+def obstacle_tree(obstacle: Obstacle) -> dict[str, Any]:
+    """An obstacle, with the hosts by what they insist on."""
+    return {
+        "what": obstacle.what,
+        "because": obstacle.because,
+        "camps": [{"value": value, "hosts": list(hosts)} for value, hosts in obstacle.camps],
     }
 
 
