@@ -165,7 +165,16 @@ def test_an_explained_difference_is_counted_by_its_name() -> None:
         found = compare(steps, reference, tried, [row])
         assert found is not None
         assert found.explained == row
-        for other in (Explained("x", "y", what="errno"), Explained("x", "y", kernels=("6.1",))):
+        covering = Explained("x", "y", after="KVM_ARM_VCPU_INIT", feature="SVE")
+        found = compare(steps, reference, tried, [covering])
+        assert found is not None
+        assert found.explained == covering
+        for other in (
+            Explained("x", "y", what="errno"),
+            Explained("x", "y", kernels=("6.1",)),
+            Explained("x", "y", after="KVM_RUN"),
+            Explained("x", "y", feature="PMU_V3"),
+        ):
             found = compare(steps, reference, tried, [other])
             assert found is not None
             assert found.explained is None

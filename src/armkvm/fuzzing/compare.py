@@ -56,7 +56,7 @@ def compare(
     sequence = {"name": "fuzz", "vm0": False, "steps": recorded}
     for difference in replay_one(sequence, tried):
         upto = tuple(recorded[: difference.step + 1])
-        why = next((one for one in explained if one.covers(upto[-1], difference, reference.kernel)), None)
+        why = next((one for one in explained if one.covers(upto, difference, reference.kernel)), None)
         return Found(upto, difference, why)
     return None
 

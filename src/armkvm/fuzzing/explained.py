@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,10 +25,13 @@ class Explained:
     ioctl: str = "*"
     reg: str = "*"
     what: str = "*"
+    after: str = ""
+    feature: str = ""
     kernels: tuple[str, ...] = ()
 
-    def covers(self, step: Mapping[str, Any], difference: Difference, kernel: str) -> bool:
-        """Whether this is what was found."""
+    def covers(self, steps: Sequence[Mapping[str, Any]], difference: Difference, kernel: str) -> bool:
+        """Whether this is what was found in the last of these steps."""
+        step = steps[-1]
         reg = (
             name_of(RegId(int(step["id"], 16))) if "ioctl" in step and isinstance(step.get("id"), str) else ""
         )
@@ -36,6 +39,8 @@ class Explained:
             fnmatchcase(step["ioctl"], self.ioctl)
             and fnmatchcase(reg, self.reg)
             and fnmatchcase(difference.what, self.what)
+            and (not self.after or any(earlier["ioctl"] == self.after for earlier in steps[:-1]))
+            and (not self.feature or any(self.feature in one.get("features", ()) for one in steps))
             and (not self.kernels or kernel.startswith(self.kernels))
         )
 

@@ -236,7 +236,9 @@ class _Writer:
             self._add("KVM_SET_MP_STATE", about, value=state.to_bytes(4, "little").hex())
         else:
             events = bytearray(VCPU_EVENTS.size)
-            events[random.randrange(16)] = random.choice((1, 1, 255))
+            events[:3] = bytes(random.choice((0, 1)) for _ in range(3))
+            if random.random() < 0.2:  # reserved, or a syndrome
+                events[random.randrange(20)] = random.choice((1, 255))
             self._add("KVM_SET_VCPU_EVENTS", about, value=bytes(events).hex())
 
     def another_vcpu(self, about: Step) -> None:

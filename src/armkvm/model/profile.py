@@ -21,6 +21,11 @@ from armkvm.abi.vcpu_features import (
     VcpuFeature,
 )
 from armkvm.errors import ModelBug
+from armkvm.model.abort_behaviours import (
+    ABORT_COMMITTED_AT_ONCE,
+    ABORT_SYNDROME_SIGN_EXTENDED,
+    SERROR_SURVIVES_INIT,
+)
 from armkvm.model.behaviour import BEHAVIOURS, behaviour
 from armkvm.model.device_behaviours import (
     DIST_ID_BEFORE_INIT,
@@ -160,7 +165,7 @@ PMMIR = behaviour(
 )
 EVENTS_BEFORE_INIT = behaviour(
     "events-before-init",
-    "KVM_GET_VCPU_EVENTS answers before KVM_ARM_VCPU_INIT.",
+    "KVM_GET_VCPU_EVENTS and KVM_SET_VCPU_EVENTS answer before KVM_ARM_VCPU_INIT.",
     source="arch/arm64/kvm/arm.c",
     since="seen on 6.12.95 and 6.16 only",
     detect="the call on a fresh vCPU succeeds",
@@ -300,20 +305,21 @@ def _profile(
 
 _6_1 = _profile(
     "6.1",
-    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED),
+    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED, ABORT_SYNDROME_SIGN_EXTENDED),
     bits=BITS_6_1,
     count=7,
 )
 _6_12 = _profile(
     "6.12",
     base=_6_1.behaviours,
-    drop=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY),
+    drop=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, ABORT_SYNDROME_SIGN_EXTENDED),
     add=(
         VM_WIDE_FEATURES,
         WRITABLE_ID_REGISTERS,
         PHYSICAL_TIMER_IDS,
         UNGATED_TCR2_PIR,
         EVENTS_BEFORE_INIT,
+        SERROR_SURVIVES_INIT,
         EAGER_SPLIT,
         PMU_BY_ID_REGISTERS,
         PMU_SETS_AND_CLEARS,
@@ -341,6 +347,7 @@ _6_18 = _profile(
         PMU_NR_COUNTERS,
         *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
         *(FGU_BY_FEATURE, RAS_BY_FIELD),
+        ABORT_COMMITTED_AT_ONCE,
     ),
     bits=BITS_6_16,
     count=9,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model import caches, core_regs, matrix, vectors
+from armkvm.model.abort_behaviours import SERROR_SURVIVES_INIT
 from armkvm.model.profile import VM_WIDE_FEATURES
 from armkvm.model.sysregs.catalogue import RESET_ORDER
 from armkvm.model.vcpu import Vcpu
@@ -20,6 +21,8 @@ def reset(vcpu: Vcpu) -> None:
     """Give every register its reset value, except what belongs to the VM or is set only once."""
     first = not vcpu.sysregs
     keep = set() if first or VM_WIDE_FEATURES not in vcpu.vm.profile else _IDENTITY
+    if first or SERROR_SURVIVES_INIT not in vcpu.vm.profile:
+        vcpu.serror = (0, 0)
     core_regs.reset(vcpu)
     vcpu.ich.clear()
     vectors.reset(vcpu)

@@ -9,9 +9,10 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import PlaceError
-from armkvm.model import pmu_setup, rules, timer_irqs
+from armkvm.model import aborts, pmu_setup, rules, timer_irqs
 from armkvm.model.lifecycle import RUN
 from armkvm.model.outcome import Refused
+from armkvm.model.profile import HOST_CACHE_GEOMETRY
 from armkvm.model.sysregs import settle
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vgic import cpuif, device as gicv3, lines
@@ -69,12 +70,16 @@ _KEPT = {
     )
 }
 
+_CSSELR = int(id_of(sysreg("CSSELR_EL1")))
+
 
 def _load(vcpu: Vcpu) -> None:
     """Put the vCPU on a CPU and take it off again: with VHE its EL1 registers pass through hardware."""
     if vcpu.vm.platform.has_vhe:
         for reg, kept in _KEPT.items():
             vcpu.sysregs[reg] &= kept
+        if HOST_CACHE_GEOMETRY in vcpu.vm.profile:  # later kernels emulate it, with the caches
+            vcpu.sysregs[_CSSELR] &= 0xF
     if vcpu.vm.gic is not None:
         cpuif.pass_through_hardware(vcpu)
 
@@ -85,6 +90,7 @@ def run(vcpu: Vcpu, immediate_exit: bool) -> Exit | Refused:
     if refused is not None:
         return refused
     _load(vcpu)
+    aborts.commit(vcpu)
     if immediate_exit:
         return Refused(rules.IMMEDIATE_EXIT)
     raise PlaceError("the model does not execute guest code yet; run with immediate_exit, or on a real KVM")

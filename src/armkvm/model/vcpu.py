@@ -37,6 +37,7 @@ class Vcpu:
     """
 
     __slots__ = (
+        "abort_pending",
         "core",
         "demux",
         "features",
@@ -82,6 +83,7 @@ class Vcpu:
         self.id_limits: dict[int, int] = {}
         self.demux: dict[int, int] = {}
         self.serror = (0, 0)
+        self.abort_pending = False
         self.sve_max_vq = 0
         self.sme_max_vq = 0
         self.svcr = 0

@@ -8,7 +8,8 @@ from __future__ import annotations
 from armkvm.abi.structs import VCPU_EVENTS, MpState
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
-from armkvm.model import rules
+from armkvm.errors import Rule
+from armkvm.model import aborts, rules
 from armkvm.model.lifecycle import GET_MP_STATE, GET_VCPU_EVENTS, SET_MP_STATE, SET_VCPU_EVENTS
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import EVENTS_BEFORE_INIT
@@ -16,6 +17,7 @@ from armkvm.model.vcpu import Vcpu
 
 _RAS = field("ID_AA64PFR0_EL1", "RAS")
 _ISS = (1 << 25) - 1
+_NO_SYNDROME = 1 << 24  # ISS.IDS: the rest of it means nothing that is architected
 
 
 def get_mp_state(vcpu: Vcpu) -> int | Refused:
@@ -40,27 +42,37 @@ def _host_has_ras(vcpu: Vcpu) -> bool:
     return bool(_RAS.extract(platform.value(id_of(_RAS.register))))
 
 
+def _refusing(vcpu: Vcpu, operation: str) -> Rule | None:
+    """The rule of the vCPU's phase, if it has one."""
+    rule = vcpu.refuses.get(operation)
+    if rule is rules.NOT_INITIALISED and EVENTS_BEFORE_INIT in vcpu.vm.profile:
+        return None
+    return rule
+
+
 def get_events(vcpu: Vcpu) -> bytes | Refused:
     """KVM_GET_VCPU_EVENTS: has_esr always says what the host can do."""
-    rule = vcpu.refuses.get(GET_VCPU_EVENTS)
-    if rule is rules.NOT_INITIALISED and EVENTS_BEFORE_INIT in vcpu.vm.profile:
-        rule = None
+    rule = _refusing(vcpu, GET_VCPU_EVENTS)
     if rule is not None:
         return Refused(rule)
     pending, esr = vcpu.serror
-    return VCPU_EVENTS.pack(pending, _host_has_ras(vcpu), 0, esr if pending else 0, *[0] * 12)
+    return VCPU_EVENTS.pack(
+        pending, _host_has_ras(vcpu), 0, esr if pending and _host_has_ras(vcpu) else 0, *[0] * 12
+    )
 
 
 def set_events(vcpu: Vcpu, events: bytes) -> Refused | None:
-    """KVM_SET_VCPU_EVENTS: an external abort is injected at once and never reported back."""
-    rule = vcpu.refuses.get(SET_VCPU_EVENTS)
+    """KVM_SET_VCPU_EVENTS: an external abort is injected, see `aborts`, and never reported back."""
+    rule = _refusing(vcpu, SET_VCPU_EVENTS)
     if rule is not None:
         return Refused(rule)
-    pending, has_esr, _, esr, *reserved = VCPU_EVENTS.unpack(events)
+    pending, has_esr, abort, esr, *reserved = VCPU_EVENTS.unpack(events)
     if any(reserved) or any(events[3:8]):
         return Refused(rules.EVENTS_RESERVED)
     if pending and has_esr and not (_host_has_ras(vcpu) and esr & ~_ISS == 0):
         return Refused(rules.EVENTS_NO_ESR, f"syndrome {esr:#x}")
     if pending:
-        vcpu.serror = (1, esr if has_esr else 0)
+        vcpu.serror = (1, esr if has_esr else _NO_SYNDROME)
+    if abort and aborts.is_modelled(vcpu):
+        aborts.inject(vcpu)
     return None

@@ -1,0 +1,72 @@
+"""External aborts that userspace injects: taking an exception to EL1.
+
+Source: Linux arch/arm64/kvm/inject_fault.c (inject_abt64), hyp/exception.c (enter_exception64), guest.c.
+"""
+
+from __future__ import annotations
+
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.sysregs import sysreg
+from armkvm.catalog import id_of, parse
+from armkvm.model.abort_behaviours import ABORT_COMMITTED_AT_ONCE, ABORT_SYNDROME_SIGN_EXTENDED
+from armkvm.model.vcpu import Vcpu
+
+_PC, _PSTATE = int(parse("PC")), int(parse("PSTATE"))
+_ELR, _SPSR = int(parse("ELR_EL1")), int(parse("SPSR_EL1"))
+_ESR, _FAR, _VBAR, _SCTLR = (
+    int(id_of(sysreg(name))) for name in ("ESR_EL1", "FAR_EL1", "VBAR_EL1", "SCTLR_EL1")
+)
+
+_EL0T, _EL1T, _EL1H, _AARCH32 = 0x0, 0x4, 0x5, 0x10
+_EXCEPTION_MASKS = 0x3C0  # D, A, I, F
+_PAN, _SSBS, _TCO = 1 << 22, 1 << 12, 1 << 25
+_KEPT = 0xF << 28 | 1 << 24 | _PAN  # N, Z, C, V; DIT; PAN
+_SPAN, _DSSBS = 1 << 23, 1 << 44
+
+_FROM_LOWER_EL, _FROM_EL1 = 0x24 << 26, 0x25 << 26
+_IL, _EXTERNAL_ABORT = 1 << 25, 0x10
+_SIGN = 0xFFFF_FFFF << 32
+
+
+def is_modelled(vcpu: Vcpu) -> bool:
+    """An exception to a 32-bit EL1 or to EL2 is not."""
+    return not {F.EL1_32BIT, F.HAS_EL2} & vcpu.features
+
+
+def inject(vcpu: Vcpu) -> None:
+    """A synchronous external abort on a data access: the syndrome now, the exception now or at a run."""
+    vcpu.abort_pending = True
+    if not vcpu.core:
+        return  # before KVM_ARM_VCPU_INIT, which resets the syndrome; the exception stays pending
+    syndrome = _EXTERNAL_ABORT
+    syndrome |= _FROM_LOWER_EL if vcpu.core[_PSTATE] & 0xF == _EL0T else _FROM_EL1
+    if ABORT_COMMITTED_AT_ONCE in vcpu.vm.profile:
+        syndrome |= _IL
+    if ABORT_SYNDROME_SIGN_EXTENDED in vcpu.vm.profile:
+        syndrome |= _SIGN
+    vcpu.sysregs[_ESR], vcpu.sysregs[_FAR] = syndrome, 0
+    if ABORT_COMMITTED_AT_ONCE in vcpu.vm.profile:
+        commit(vcpu)
+
+
+def commit(vcpu: Vcpu) -> None:
+    """Take the exception that is pending, if one is."""
+    if not vcpu.abort_pending:
+        return
+    vcpu.abort_pending = False
+    old, sctlr = vcpu.core[_PSTATE], vcpu.sysregs[_SCTLR]
+    vcpu.core[_ELR], vcpu.core[_SPSR] = vcpu.core[_PC], old
+    vcpu.core[_PC] = vcpu.sysregs[_VBAR] + _vector(old) & (1 << 64) - 1
+    new = old & _KEPT | _EXCEPTION_MASKS | _EL1H
+    new |= _TCO if vcpu.vm.has_mte else 0
+    new |= 0 if sctlr & _SPAN else _PAN
+    new |= _SSBS if sctlr & _DSSBS else 0
+    vcpu.core[_PSTATE] = new
+
+
+def _vector(pstate: int) -> int:
+    """The offset of a synchronous exception's vector, by where it comes from."""
+    mode = pstate & 0x1F
+    if mode in (_EL1T, _EL1H):
+        return 0x200 if mode == _EL1H else 0
+    return 0x600 if mode & _AARCH32 else 0x400
