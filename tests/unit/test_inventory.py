@@ -13,7 +13,8 @@ from armkvm.cli.main import run
 from armkvm.documents import Limits, parse_json
 from armkvm.errors import Fault, InputError
 from armkvm.hosts import hostfile, inventory, library
-from armkvm.hosts.inventory import Inventory, fingerprint, is_inventory, read_into
+from armkvm.hosts.hostfile import fingerprint
+from armkvm.hosts.inventory import Inventory, is_inventory, read_into
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,15 +7,15 @@ host once, by the fingerprint of its facts, with the labels of all hosts that ar
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from armkvm.documents import Limits, parse_json, read_bounded
 from armkvm.errors import Fault, InputError, MissingFacts
-from armkvm.hosts import hostfile, library
+from armkvm.hosts import library
+from armkvm.hosts.hostfile import fingerprint
 from armkvm.state import HostFacts
 
 LINE_LIMITS = Limits(size=1 << 20, depth=12, items=40_000)
@@ -86,12 +86,6 @@ class Inventory:
             self.labels.setdefault(kind, []).append(label)
 
 
-def fingerprint(facts: HostFacts) -> str:
-    """What hosts have in common that are alike in all but name, origin and notes: 16 hex digits."""
-    bare = replace(facts, name="host", origin="", notes=())
-    return hashlib.sha256(hostfile.encode(bare)).hexdigest()[:16]
-
-
 def _read(data: bytes, name: str, where: str, other: Other | None) -> HostFacts:
     if other is not None and (facts := other(data, where)) is not None:
         return facts
@@ -128,10 +122,10 @@ def read_into(inventory: Inventory, path: Path, other: Other | None = None) -> I
 def _lines(path: Path) -> Iterator[Record]:
     try:
         with path.open("rb") as file:
-            number = 0
+            number, name = 0, str(path)
             while line := file.readline(LINE_LIMITS.size + 1):
                 number += 1
-                where = f"{path}:{number}"
+                where = f"{name}:{number}"
                 if len(line) > LINE_LIMITS.size:
                     raise InputError(where, [Fault("line", f"expected at most {LINE_LIMITS.size:,} bytes")])
                 if line.strip():

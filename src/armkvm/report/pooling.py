@@ -74,7 +74,7 @@ def _row(number: int, pool: Pool, sizes: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _apart(division: Partition, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for (one, two), obstacles in division.apart.items():
         pair = f"{one + 1} and {two + 1}"
         if not obstacles:
