@@ -7,9 +7,11 @@ reports everything that is wrong with it at once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -51,6 +53,18 @@ _SVE_FIELD = field("ID_AA64PFR0_EL1", "SVE")
 
 def encode(facts: HostFacts) -> bytes:
     """The file of a host: JSON, one fact to a line, registers in the order of their ids."""
+    return (json.dumps(_tree(facts), indent=1) + "\n").encode()
+
+
+def fingerprint(facts: HostFacts) -> str:
+    """What hosts have in common that are alike in all but name, origin and notes: 16 hex digits."""
+    tree = _tree(facts)
+    for label in ("name", "origin", "notes"):
+        del tree[label]
+    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
+
+
+def _tree(facts: HostFacts) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "format": FORMAT,
         "name": facts.name,
@@ -73,7 +87,7 @@ def encode(facts: HostFacts) -> bytes:
         tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
-    return (json.dumps(tree, indent=1) + "\n").encode()
+    return tree
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:
@@ -107,15 +121,20 @@ def _numbers_tree(values: Mapping[RegId, int]) -> dict[str, str]:
 # -- what a file must look like --------------------------------------------------------------------
 
 
-def _register(value: object, path: str, faults: list[Fault]) -> None:
+@lru_cache(maxsize=1024)
+def _is_register(name: str) -> bool:
     try:
-        reg = parse(value) if isinstance(value, str) and len(value) <= 64 else None
+        return tells_hosts_apart(parse(name))
     except ValueError:
-        reg = None
-    if reg is None or not tells_hosts_apart(reg):
+        return False
+
+
+def _register(value: object, path: str, faults: list[Fault]) -> None:
+    if not isinstance(value, str) or len(value) > 64 or not _is_register(value):
         shape.wrong(value, path, faults, "the name of a register whose value is the host's")
 
 
+@lru_cache(maxsize=1024)
 def _number_in(name: str) -> shape.Shape:
     bits = 8 * parse(name).size
 

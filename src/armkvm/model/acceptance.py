@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
@@ -54,8 +55,13 @@ def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
         bitmaps=firmware.supported_bitmaps(platform.profile),
         psci_versions=firmware.psci_versions(vcpu),
         workarounds={RegId(reg): firmware.workaround_level(vcpu, reg) for reg in firmware.WORKAROUNDS},
-        listed=frozenset(map(RegId, reglist.listed(vcpu))),
+        listed=_named(tuple(reglist.listed(vcpu))),
     )
+
+
+@lru_cache(maxsize=256)  # few lists for many hosts
+def _named(listed: tuple[int, ...]) -> frozenset[RegId]:
+    return frozenset(map(RegId, listed))
 
 
 def _scratch(platform: Platform, features: frozenset[F]) -> Vcpu:
