@@ -79,8 +79,11 @@ class Inventory:
             self._join(name or self.facts[kind].name, kind, where)
 
     def _join(self, label: str, kind: str, where: str) -> None:
+        known = label in self._where
         first = self._where.setdefault(label, where)
-        if first is not where:
+        if known and first == where and label in self.labels.get(kind, ()):
+            return  # the same host named twice
+        if known:
             self.broken.append(InputError(where, [Fault("$.name", f"{label!r} is also the host of {first}")]))
         else:
             self.labels.setdefault(kind, []).append(label)
