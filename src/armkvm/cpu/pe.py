@@ -7,6 +7,7 @@ translation and exceptions are here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from armkvm.cpu import engine as native, sme, sve
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
@@ -21,6 +22,7 @@ from armkvm.cpu.exceptions import (
     OutsideMemory,
     Undefined,
     UnimplementedInstruction,
+    Unmodelled,
 )
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
@@ -48,8 +50,9 @@ class PE:
     """One processing element.
 
     `core` and `vectors` are its registers whenever it is not running. `memory` is shared with the
-    VM, which may change it between runs. `port` provides the system registers. Not thread safe,
-    except for `stop`.
+    VM, which may change it between runs. `port` provides the system registers. With
+    `takes_breakpoints` BRK stops the PE and is no exception of the guest. Not thread safe, except for
+    `stop`.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class PE:
         self.memory = memory
         self.core = core or CoreState()
         self.vectors = vectors or VectorState()
+        self.takes_breakpoints = False
         self._port = port
         self._engine = Engine(memory, self.vectors, self)
         self._space = AddressSpace(memory, port, self._pstate, self._stored)
@@ -83,13 +87,13 @@ class PE:
 
     # For the hypervisor
 
-    def run(self, *, instructions: int | None = None, microseconds: int | None = None) -> Stop:
+    def run(self, *, instructions: int | None = None, time_left: Callable[[], int] | None = None) -> Stop:
         """Execute until something needs the caller, or a budget ends.
 
         With `instructions`, exactly that many are executed unless something stops the PE before;
         one that takes an exception, and one that stops for MMIO, HVC, SMC or WFI, counts.
-        `microseconds` bounds the time between two stops of the engine. Without a budget the guest
-        runs until `stop` is called or it stops by itself.
+        `time_left` says how many microseconds it may still take. Without a budget the guest runs until
+        `stop` is called or it stops by itself.
         """
         self._transfer = None
         self._counting = instructions is not None
@@ -99,9 +103,9 @@ class PE:
         self._load()
         try:
             if not self._counting:
-                return self._run(microseconds or 0)
+                return self._run(time_left)
             with self._engine.counting():
-                return self._run(microseconds or 0)
+                return self._run(time_left)
         finally:
             self._store()
 
@@ -138,6 +142,16 @@ class PE:
         self._store()
         return True
 
+    def take_serror(self, syndrome: int) -> bool:
+        """Make the stopped PE take an SError with that ISS to EL1; False if PSTATE masks it."""
+        if self.core.pstate & 1 << 8:
+            return False
+        self._load()
+        self._port.store(ESR_EL1, GuestException(ExceptionClass.SERROR, syndrome).esr)
+        self._enter(self.core.pc, 0x180)
+        self._store()
+        return True
+
     # Loading and storing
 
     def _load(self) -> None:
@@ -162,12 +176,15 @@ class PE:
 
     # The run loop
 
-    def _run(self, microseconds: int) -> Stop:
+    def _run(self, time_left: Callable[[], int] | None) -> Stop:
         pc = self.core.pc
         self._stop = None
         while self._stop is None:
             self._fault = self._outside = None
-            if self._stop_requested:
+            microseconds = 0 if time_left is None else time_left()
+            if time_left is not None and microseconds <= 0:
+                self._halt(Stop(Reason.BUDGET, pc))
+            elif self._stop_requested:
                 self._halt(Stop(Reason.STOPPED, pc))
             elif pc & 3:
                 self._deliver(GuestException(ExceptionClass.PC_ALIGNMENT, far=pc), pc)
@@ -183,10 +200,7 @@ class PE:
             self._set_exit(None)
         stop = self._stop
         self._stop_requested = self._stop_requested and stop.reason is not Reason.STOPPED
-        executed = self._executed if self._counting else None
-        return Stop(
-            stop.reason, stop.pc, executed, stop.immediate, stop.access, stop.data, stop.word, stop.detail
-        )
+        return replace(stop, executed=self._executed if self._counting else None)
 
     def _returned(self, pc: int) -> None:
         """The engine stopped without an access failing."""
@@ -271,7 +285,7 @@ class PE:
             data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
         self._transfer = transfer
         whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
-        self._halt(Stop(Reason.MMIO, pc, access=whole, data=data, word=word))
+        self._halt(Stop(Reason.MMIO, pc, access=whole, transfer=transfer, data=data, word=word))
 
     def _halt(self, stop: Stop) -> None:
         self._stop = stop
@@ -352,7 +366,7 @@ class PE:
         self._count()
         word = self._space.fetch(pc) or 0
         if number == native.BREAKPOINT:
-            self._deliver(GuestException(ExceptionClass.BRK, word >> 5 & 0xFFFF), pc)
+            self._breakpoint(word >> 5 & 0xFFFF, pc)
         elif number == native.DATA_ABORT:
             # The engine raises this for misaligned exclusive and atomic accesses alone.
             base = self._engine.pull_one(word >> 5 & 31)
@@ -360,6 +374,12 @@ class PE:
             self._deliver(abort(base, kind, self._el(), FaultStatus.ALIGNMENT.value), pc)
         else:
             self._unimplemented(word, pc)
+
+    def _breakpoint(self, immediate: int, pc: int) -> None:
+        if self.takes_breakpoints:
+            self._halt(Stop(Reason.BRK, pc, immediate=immediate))
+        else:
+            self._deliver(GuestException(ExceptionClass.BRK, immediate), pc)
 
     def _unimplemented(self, word: int, pc: int) -> None:
         detail = str(UnimplementedInstruction(word, pc))
@@ -471,6 +491,9 @@ class PE:
             self._settle(va)
             self._count()
             self._halt(Stop(Reason.NO_SYNDROME, va, access=outside.access, word=word))
+        except Unmodelled as gap:
+            self._settle(va)
+            self._halt(Stop(Reason.UNMODELLED, va, word=word, detail=str(gap)))
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
         try:

@@ -54,6 +54,7 @@ def commit(vcpu: Vcpu) -> None:
     if not vcpu.abort_pending:
         return
     vcpu.abort_pending = False
+    vcpu.mmio = None  # an access that aborts is not completed as well
     old, sctlr = vcpu.core[_PSTATE], vcpu.sysregs[_SCTLR]
     vcpu.core[_ELR], vcpu.core[_SPSR] = vcpu.core[_PC], old
     vcpu.core[_PC] = vcpu.sysregs[_VBAR] + _vector(old) & (1 << 64) - 1

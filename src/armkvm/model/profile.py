@@ -36,6 +36,7 @@ from armkvm.model.device_behaviours import (
     TIMER_IRQS_OF_VM,
     VM_ATTRIBUTES,
 )
+from armkvm.model.run_behaviours import SMC_IS_A_CALL
 from armkvm.model.trap_behaviours import (
     FGU_BY_FEATURE,
     FINE_GRAINED_UNDEF,
@@ -327,6 +328,7 @@ _6_12 = _profile(
         TIMER_IRQS_OF_VM,
         VM_ATTRIBUTES,
         FINE_GRAINED_UNDEF,
+        SMC_IS_A_CALL,
     ),
     bits=BITS_6_1,
     count=7,
