@@ -107,7 +107,7 @@ def test_before_init_events_are_set_where_they_are_read() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.3"])
-def test_a_pending_serror_is_reported_and_outlives_another_init_since_6_12(kernel: str) -> None:
+def test_a_pending_serror_is_reported_and_outlives_an_init_after_a_run_since_6_12(kernel: str) -> None:
     """Without a syndrome of userspace's it has IDS alone; the VM's runs and other writes leave it."""
     for with_esr, esr in ((1, 0), (0, 1 << 24)):
         vcpu = vcpu_of(kernel)
@@ -120,6 +120,16 @@ def test_a_pending_serror_is_reported_and_outlives_another_init_since_6_12(kerne
         assert vcpu.get_vcpu_events() == told
         vcpu.init({F.PSCI_0_2})
         assert vcpu.get_vcpu_events() == (b"\0\1" + bytes(62) if kernel == "6.1" else told)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("abort", [0, 1])
+def test_any_init_before_the_first_run_clears_a_serror(kernel: str, abort: int) -> None:
+    vcpu = vcpu_of(kernel)
+    vcpu.set_vcpu_events(bytes((1, 0, abort)) + bytes(61))
+    assert vcpu.get_vcpu_events()[0] == 1
+    vcpu.init({F.PSCI_0_2})
+    assert vcpu.get_vcpu_events()[0] == 0
 
 
 def test_the_first_init_clears_a_serror_set_before_it() -> None:

@@ -25,10 +25,10 @@ ABORT_SYNDROME_SIGN_EXTENDED = behaviour(
 )
 SERROR_SURVIVES_INIT = behaviour(
     "serror-survives-init",
-    "A pending SError outlives a second KVM_ARM_VCPU_INIT; before, every INIT cleared it, as the first still "
-    "does.",
+    "A pending SError outlives a KVM_ARM_VCPU_INIT of a vCPU that has run, if only as far as an immediate "
+    "exit; before, every INIT cleared it.",
     source="arch/arm64/kvm/arm.c (vcpu_reset_hcr)",
     since="seen on 6.12.95 and 7.3, not on 6.1",
-    detect="KVM_GET_VCPU_EVENTS after KVM_SET_VCPU_EVENTS and another INIT",
+    detect="KVM_GET_VCPU_EVENTS after KVM_SET_VCPU_EVENTS, KVM_RUN with immediate_exit and another INIT",
     test=_TEST,
 )
