@@ -380,7 +380,8 @@ def test_the_mirror_is_the_systems_with_or_without_its_package_lists(
     )
     uris = (
         "'OTHER/dists/stable/InRelease' a 0 \n'MAIN/dists/bookworm/InRelease' b 0 \n"
-        "'MAIN/dists/bookworm/main/binary-amd64/Packages.xz' b 0 \n'SECURITY/dists/bookworm-security/InRelease' c 0 \n"
+        "'MAIN/dists/bookworm/main/binary-amd64/Packages.xz' b 0 \n"
+        "'SECURITY/dists/bookworm-security/InRelease' c 0 \n"
     )
     answers = {"indextargets": targets if has_lists else "", "update": uris}
     monkeypatch.setattr(apt, "_release", lambda: "bookworm")

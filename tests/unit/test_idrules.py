@@ -62,7 +62,7 @@ def test_hidden_fields_survive_in_a_host_file() -> None:
 def test_an_instruction_cache_policy_that_is_none_is_looked_at_only_where_it_is_written(
     kernel: str, errno: int
 ) -> None:
-    """Once the VM has run, a kernel whose CTR_EL0.L1Ip is fixed says that; one where it is not, what is wrong."""
+    """Once the VM has run, a kernel that fixes CTR_EL0.L1Ip says so; one that does not, what is wrong."""
     ctr = RegId.sysreg(sysreg("CTR_EL0"))
     with ModelSystem(*library.find("max", kernel)) as system, system.create_vm() as vm:
         vcpu = vm.create_vcpu(0)
