@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -53,18 +54,6 @@ _SVE_FIELD = field("ID_AA64PFR0_EL1", "SVE")
 
 def encode(facts: HostFacts) -> bytes:
     """The file of a host: JSON, one fact to a line, registers in the order of their ids."""
-    return (json.dumps(_tree(facts), indent=1) + "\n").encode()
-
-
-def fingerprint(facts: HostFacts) -> str:
-    """What hosts have in common that are alike in all but name, origin and notes: 16 hex digits."""
-    tree = _tree(facts)
-    for label in ("name", "origin", "notes"):
-        del tree[label]
-    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
-
-
-def _tree(facts: HostFacts) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "format": FORMAT,
         "name": facts.name,
@@ -87,7 +76,26 @@ def _tree(facts: HostFacts) -> dict[str, Any]:
         tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
-    return tree
+    return (json.dumps(tree, indent=1) + "\n").encode()
+
+
+def fingerprint(facts: HostFacts) -> str:
+    """What hosts have in common that are alike in all but name, origin and notes: 16 hex digits."""
+    told = [getattr(facts, name) for name in _TOLD]
+    return hashlib.sha256(json.dumps(told, default=_plain, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_TOLD = [each.name for each in fields(HostFacts) if each.name not in ("name", "origin", "notes")]
+
+
+def _plain(value: object) -> object:
+    """Sets in order, vector lengths as bits: what `fingerprint` needs of values that JSON lacks."""
+    match value:
+        case CpuVectors(sve=sve, sme=sme):
+            return sve.bitmap, sme.bitmap
+        case frozenset():
+            return sorted(value)
+    raise TypeError(f"no fact of a host is a {type(value).__name__}")
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:
@@ -214,7 +222,7 @@ def decode(tree: object, source: str) -> HostFacts:
 def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
     caps = _caps(tree["caps"])
     cpus = [
-        CpuVectors(VectorLengths.parse(cpu.get("sve", "")), VectorLengths.parse(cpu.get("sme", "")))
+        CpuVectors(_vectors(cpu.get("sve", "")), _vectors(cpu.get("sme", "")))
         for cpu in tree["cpus"]
         for _ in range(cpu.get("count", 1))
     ]
@@ -242,7 +250,15 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
 
 
 def _caps(tree: Mapping[str, int]) -> dict[int, int]:
-    return {int(Cap[name]) if name in Cap.__members__ else int(name): value for name, value in tree.items()}
+    return {_cap_number(name): value for name, value in tree.items()}
+
+
+@lru_cache(maxsize=4096)
+def _cap_number(name: str) -> int:
+    return int(Cap[name]) if name in Cap.__members__ else int(name)
+
+
+_vectors = lru_cache(maxsize=256)(VectorLengths.parse)
 
 
 def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegId, int]]:

@@ -15,6 +15,8 @@ from armkvm.errors import Fault
 Shape = Callable[[object, str, list[Fault]], None]
 
 MOST_FAULTS = 200
+_PLAIN = (str, int)
+_MOST_REMEMBERED = 1 << 16
 
 
 def check(tree: object, shape: Shape, path: str = "$") -> list[Fault]:
@@ -140,17 +142,26 @@ def members(
 
 
 def mapping(key: Shape, inner: Callable[[str], Shape], most: int) -> Shape:
-    """An object whose members are alike: each key fits `key`, each value the shape its key asks for."""
+    """An object whose members are alike: each key fits `key`, each value the shape its key asks for.
+
+    What fitted once fits again: a fleet's hosts have most members in common.
+    """
+    fitting: set[tuple[str, object, type]] = set()
 
     def shape(value: object, path: str, faults: list[Fault]) -> None:
         if not isinstance(value, dict) or len(value) > most:
             wrong(value, path, faults, f"an object of at most {most} members")
             return
         for name, member in value.items():
+            known = (name, member, type(member)) if type(member) in _PLAIN else None
+            if known in fitting:
+                continue
             before = len(faults)
             key(name, step(path, name), faults)
             if len(faults) == before:
                 inner(name)(member, step(path, name), faults)
+            if known and len(faults) == before and len(fitting) < _MOST_REMEMBERED:
+                fitting.add(known)
 
     return shape
 

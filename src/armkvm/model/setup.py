@@ -23,6 +23,23 @@ _VECTORS = frozenset((F.SVE, F.SME))
 
 def init(vcpu: Vcpu, bits: Iterable[int], target: int) -> Refused | None:
     """KVM_ARM_VCPU_INIT with feature bits as the kernel's header numbers them."""
+    wanted = choose(vcpu, bits, target)
+    if isinstance(wanted, Refused):
+        return wanted
+    # effect
+    vcpu.requested = wanted
+    vcpu.features = wanted - {F.POWER_OFF}
+    vcpu.vm.adopt(vcpu)
+    reset(vcpu)
+    if vcpu.phase is not Phase.READY:
+        unfinished = vcpu.features & _VECTORS and vcpu.life.configures
+        vcpu.enter(Phase.CONFIGURED if unfinished else Phase.READY)
+    vcpu.mp_state = MpState.STOPPED if F.POWER_OFF in wanted else MpState.RUNNABLE
+    return None
+
+
+def choose(vcpu: Vcpu, bits: Iterable[int], target: int) -> frozenset[F] | Refused:
+    """All of KVM_ARM_VCPU_INIT but its effect: the features the vCPU is to have, or the refusal."""
     vm, profile = vcpu.vm, vcpu.vm.profile
     # phase
     rule = vcpu.refuses.get(INIT)
@@ -35,20 +52,8 @@ def init(vcpu: Vcpu, bits: Iterable[int], target: int) -> Refused | None:
     if target not in accepted:
         return Refused(rules.BAD_TARGET, f"target {target}, accepted are {sorted(accepted)}")
     # features
-    choose = _choose_for_vm if VM_WIDE_FEATURES in profile else _choose_for_vcpu
-    wanted = choose(vcpu, sorted(set(bits)))
-    if isinstance(wanted, Refused):
-        return wanted
-    # effect
-    vcpu.requested = wanted
-    vcpu.features = wanted - {F.POWER_OFF}
-    vm.adopt(vcpu)
-    reset(vcpu)
-    if vcpu.phase is not Phase.READY:
-        unfinished = vcpu.features & _VECTORS and vcpu.life.configures
-        vcpu.enter(Phase.CONFIGURED if unfinished else Phase.READY)
-    vcpu.mp_state = MpState.STOPPED if F.POWER_OFF in wanted else MpState.RUNNABLE
-    return None
+    for_one = _choose_for_vm if VM_WIDE_FEATURES in profile else _choose_for_vcpu
+    return for_one(vcpu, sorted(set(bits)))
 
 
 def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
