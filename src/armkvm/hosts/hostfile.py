@@ -7,13 +7,14 @@ reports everything that is wrong with it at once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import fields
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from armkvm.abi.caps import Cap
@@ -79,23 +80,20 @@ def encode(facts: HostFacts) -> bytes:
     return (json.dumps(tree, indent=1) + "\n").encode()
 
 
-def fingerprint(facts: HostFacts) -> str:
-    """What hosts have in common that are alike in all but name, origin and notes: 16 hex digits."""
-    told = [getattr(facts, name) for name in _TOLD]
-    return hashlib.sha256(json.dumps(told, default=_plain, sort_keys=True).encode()).hexdigest()[:16]
+def fingerprint(facts: HostFacts) -> Hashable:
+    """Equal for hosts that are alike in all but name, origin and notes."""
+    return tuple(map(_hashable, _told(facts)))
 
 
-_TOLD = [each.name for each in fields(HostFacts) if each.name not in ("name", "origin", "notes")]
+_told = attrgetter(*(each.name for each in fields(HostFacts) if each.name not in ("name", "origin", "notes")))
 
 
-def _plain(value: object) -> object:
-    """Sets in order, vector lengths as bits: what `fingerprint` needs of values that JSON lacks."""
-    match value:
-        case CpuVectors(sve=sve, sme=sme):
-            return sve.bitmap, sme.bitmap
-        case frozenset():
-            return sorted(value)
-    raise TypeError(f"no fact of a host is a {type(value).__name__}")
+def _hashable(fact: object) -> Hashable:
+    if not isinstance(fact, Mapping):
+        return fact
+    if fact.keys() <= {"plain", *_VARIANTS}:
+        return frozenset((key, _hashable(value)) for key, value in fact.items())
+    return frozenset(fact.items())
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:
@@ -155,9 +153,12 @@ def _number_in(name: str) -> shape.Shape:
     return check
 
 
+_vectors = lru_cache(maxsize=256)(VectorLengths.parse)
+
+
 def _lengths(value: object, path: str, faults: list[Fault]) -> None:
     try:
-        lengths = VectorLengths.parse(value) if isinstance(value, str) and len(value) <= 200 else None
+        lengths = _vectors(value) if isinstance(value, str) and len(value) <= 200 else None
     except ValueError:
         lengths = None
     if not lengths:
@@ -258,9 +259,6 @@ def _cap_number(name: str) -> int:
     return int(Cap[name]) if name in Cap.__members__ else int(name)
 
 
-_vectors = lru_cache(maxsize=256)(VectorLengths.parse)
-
-
 def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegId, int]]:
     plain = _numbers(tree["plain"], "$.registers.plain", faults)
     values = {"plain": plain}
@@ -278,12 +276,12 @@ def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegI
 
 
 def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[RegId, int]:
-    numbers: dict[RegId, int] = {}
-    for name, value in tree.items():
-        reg = parse(name)
-        if reg in numbers:
-            faults.append(Fault(path, f"expected each register once, got {name_of(reg)} under two names"))
-        numbers[reg] = int(value, 16)
+    numbers = {parse(name): int(value, 16) for name, value in tree.items()}
+    if len(numbers) != len(tree):
+        twice = [reg for reg, times in Counter(map(parse, tree)).items() if times > 1]
+        faults += [
+            Fault(path, f"expected each register once, got {name_of(reg)} under two names") for reg in twice
+        ]
     return numbers
 
 

@@ -118,9 +118,7 @@ class _Fleet:
 
     def columns(self) -> Iterator[_Column]:
         """The registers that have fields."""
-        for reg, parts in self.hosts[0].fields.items():
-            if not parts:
-                continue  # no feature ID register
+        for reg in self.hosts[0].fields:
             kinds: dict[tuple[int, int], tuple[int, Mapping[Field, int], list[str]]] = {}
             for label, host in zip(self.labels, self.hosts, strict=True):
                 value, fields = host.initial[reg], host.fields[reg]

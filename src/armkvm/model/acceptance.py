@@ -8,6 +8,7 @@ from typing import cast
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.idfields import fields_of
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
 from armkvm.catalog import id_of
@@ -15,14 +16,12 @@ from armkvm.errors import KvmError, MissingFacts
 from armkvm.model import firmware, machine, setup
 from armkvm.model.host import Platform
 from armkvm.model.lifecycle import INIT
-from armkvm.model.outcome import Refused
 from armkvm.model.profile import WRITABLE_IMP_ID
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.idregs import ID_SPACE, IMPLEMENTATION
-from armkvm.model.vcpu import Vcpu
 from armkvm.state import Acceptance
 
-_COMPARED = [(id_of(reg), reg) for reg in (*ID_SPACE, sysreg("CTR_EL0"))]
+_COMPARED = [(id_of(reg), reg) for reg in (*ID_SPACE, sysreg("CTR_EL0")) if fields_of(reg)]
 _IDENTITY = [id_of(sysreg(name)) for name in IMPLEMENTATION]
 _NO_LENGTHS = VectorLengths()
 
@@ -57,15 +56,15 @@ def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
 
 
 def _refuse_what_init_refuses(platform: Platform, features: frozenset[F]) -> None:
-    vm = machine.create_vm(platform, 0)
-    if isinstance(vm, Refused):
-        raise KvmError(vm.errno, "KVM_CREATE_VM", rule=vm.rule, detail=vm.detail)
+    refused = machine.check_machine_type(platform, 0)
+    if refused is not None:
+        raise KvmError(refused.errno, "KVM_CREATE_VM", rule=refused.rule, detail=refused.detail)
     missing = [f for f in sorted(features) if platform.profile.bit_of(f) is None]
     if missing:
         raise MissingFacts(
             platform.facts.name, "give a vCPU " + missing[0], ["the kernel has no such feature"]
         )
-    bits = [platform.profile.feature_bits[f] for f in features]
-    chosen = setup.choose(Vcpu(vm, 0), bits, platform.facts.preferred_target)
-    if isinstance(chosen, Refused):
-        raise KvmError(chosen.errno, INIT, rule=chosen.rule, detail=chosen.detail)
+    refused = setup.check_target(platform, platform.facts.preferred_target)
+    refused = refused or setup.check_features(platform, features, has_mte=False)
+    if refused is not None:
+        raise KvmError(refused.errno, INIT, rule=refused.rule, detail=refused.detail)
