@@ -130,3 +130,11 @@ def test_a_broken_host_is_left_out_only_when_asked(
     answer = json.loads(told.out)
     assert answer["alike"] == {"a": ["a", "c", "d"], "b": ["b"]}
     assert answer["guest"]["sve_vqs"] == [1]
+
+
+def test_the_same_host_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fleet is a set: repeating a word of the command line changes nothing."""
+    assert run(["baseline", "max", "max", "max-vq4", "--json"]) == 0
+    repeated = capsys.readouterr().out
+    assert run(["baseline", "max", "max-vq4", "--json"]) == 0
+    assert capsys.readouterr().out == repeated

@@ -23,7 +23,7 @@ MOST_HOSTS = 10_000_000
 _NAME = re.compile(rb'"name":\s?"([A-Za-z0-9][A-Za-z0-9._+-]{0,63})",?\s*')
 
 Place = tuple[str, str, int]
-"""Where a record stands: file, unit and number; ``("fleet.jsonl", "", 17)``. The number of a whole file is 0."""
+"""Where a record stands: file, unit and number, as in ``("fleet.jsonl", "", 17)``; 0 for a whole file."""
 
 Other = Callable[[bytes, str], HostFacts | None]
 """Reads what is no host file, such as a fingerprint; None if it is not of its kind either."""
@@ -38,10 +38,10 @@ class Inventory:
     broken: list[InputError] = field(default_factory=list)
     _numbers: dict[Hashable, int] = field(default_factory=dict)
     _kinds: dict[bytes, int | InputError] = field(default_factory=dict)
-    _places: dict[str, Place] = field(default_factory=dict)
+    _known: dict[str, tuple[int, Place]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._known)
 
     def add(self, label: str, facts: HostFacts, where: str) -> None:
         """One more host."""
@@ -85,16 +85,12 @@ class Inventory:
         return kind
 
     def _join(self, label: str, kind: int, place: Place) -> None:
-        first = self._places.setdefault(label, place)
-        if first is not place:
-            fault = Fault("$.name", f"{label!r} is also the host of {_told(first)}")
+        known = self._known.setdefault(label, (kind, place))
+        if known[1] is place:
+            self.labels.setdefault(kind, []).append(label)
+        elif known != (kind, place):  # the same host named twice is one
+            fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
             self.broken.append(InputError(_told(place), [fault]))
-        else:
-            members = self.labels.get(kind)
-            if members is None:
-                self.labels[kind] = [label]
-            else:
-                members.append(label)
 
 
 def _told(place: Place) -> str:

@@ -108,7 +108,7 @@ def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
     has_check = reg in _CHECKS or any(part.register == reg for part, _ in guest.hardware)
     sets: dict[Field, int] = {}
     for part in fields_of(reg):
-        if part.width > _WIDEST:
+        if part.width > WIDEST:
             continue
         now = part.extract(limit)
         values = () if part.mask & ~writable else accepted_values(part, now)
@@ -119,7 +119,7 @@ def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
     return sets
 
 
-_WIDEST = 6
+WIDEST = 6
 
 
 # -- checks of their own -----------------------------------------------------------------------
