@@ -62,7 +62,7 @@ def test_equal_hosts_are_one_kind(form: Callable[[Path], Path], name: str, tmp_p
     found = read(path)
     assert (found.broken, len(found)) == ([], 4)
     assert sorted(map(sorted, found.labels.values())) == [["a", "c", "d"], ["b"]]
-    assert set(found.labels) == {fingerprint(V1), fingerprint(N2)}
+    assert {fingerprint(facts) for facts in found.facts.values()} == {fingerprint(V1), fingerprint(N2)}
 
 
 def test_equal_records_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
