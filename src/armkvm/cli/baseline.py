@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from armkvm.cli import fleet, wishes
+from armkvm.cli import fleet, page, wishes
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome
 from armkvm.cli.terminal import say
 from armkvm.migration.baseline import baseline
@@ -24,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "exit codes: 0 there is a baseline, 1 there is none: obstacles and hosts to leave out follow"
     )
     fleet.arguments(parser)
+    page.arguments(parser)
     parser.add_argument(
         "--features",
         type=wishes.parse_features,
@@ -40,6 +41,10 @@ def run(args: argparse.Namespace) -> Outcome:
     hosts = fleet.gather(args.hosts, skip_broken=args.skip_broken)
     wanted = None if args.features is None else frozenset(args.features)
     found = baseline(hosts.offers, hosts.accepts, wanted)
+    if args.html is not None:
+        from armkvm.report.page import fleet as told
+
+        page.write(args.html, told.baseline(page.fleet(hosts, None), found))
     status = DONE if found.guest is not None else FINDINGS
     alike = {kind.speaker: kind.hosts for kind in hosts.kinds}
     tree = {**baselines.tree(found), "alike": {name: list(members) for name, members in alike.items()}}

@@ -6,7 +6,7 @@ import argparse
 
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.model import ModelSystem
-from armkvm.cli import fleet, given, wishes
+from armkvm.cli import fleet, given, page, wishes
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.cli.terminal import progress
 from armkvm.migration.check import check_states
@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "exit codes: 0 one pool holds all, 1 it takes several, or a host or VM asked about has no place"
     )
     fleet.arguments(parser)
+    page.arguments(parser)
     parser.add_argument(
         "--kernel",
         type=_reseated,
@@ -70,6 +71,11 @@ def run(args: argparse.Namespace) -> Outcome:
     takers = [_takers(name, now) for name in args.vm]
     placed = all(any(each.possible for _, each in one.to) for one in admitted)
     placed = placed and all(one.hosts for one in takers)
+    if args.html is not None:
+        from armkvm.report.page import fleet as told
+
+        drawn = page.fleet(now, pools)
+        page.write(args.html, told.pools(drawn, pools, before, admitted, takers))
     return Outcome(
         DONE if len(pools.pools) == 1 and placed else FINDINGS,
         pooling.text(pools, now.sizes, before, admitted, takers),

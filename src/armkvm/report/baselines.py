@@ -35,7 +35,8 @@ def summary(found: Baseline, sizes: Mapping[str, int] | None = None) -> list[str
     """The vCPU and its costs, or the obstacles; without register values."""
     parts: list[str | Table] = []
     if found.guest is not None:
-        parts += [f"  {word:12} {says}" for word, says in _guest(found.guest)]
+        rows = [*guest_rows(found.guest), *_bitmaps(found.guest)]
+        parts += [f"  {word:12} {says}" for word, says in rows]
         if found.losses:
             parts += ["", _losses(found.losses, sizes or {})]
         return parts
@@ -57,7 +58,8 @@ def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
     return parts
 
 
-def _guest(guest: GuestCpu) -> list[tuple[str, str]]:
+def guest_rows(guest: GuestCpu) -> list[tuple[str, str]]:
+    """What a vCPU is made of, without its registers: a word and what is to be said of it."""
     rows = [("features", "+".join(sorted(map(str, guest.features))))]
     rows += [
         (name, f"{vls} (up to {vls.max * 128} bits)")
@@ -66,8 +68,11 @@ def _guest(guest: GuestCpu) -> list[tuple[str, str]]:
     ]
     if guest.psci_version is not None:
         rows.append(("PSCI", f"{guest.psci_version >> 16}.{guest.psci_version & 0xFFFF}"))
-    rows += [(name_of(reg).removeprefix("KVM_REG_ARM_"), hex(bits)) for reg, bits in guest.bitmaps.items()]
     return rows
+
+
+def _bitmaps(guest: GuestCpu) -> list[tuple[str, str]]:
+    return [(name_of(reg).removeprefix("KVM_REG_ARM_"), hex(bits)) for reg, bits in guest.bitmaps.items()]
 
 
 def _losses(losses: Sequence[Loss], sizes: Mapping[str, int]) -> Table:
