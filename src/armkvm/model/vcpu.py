@@ -80,7 +80,7 @@ class Vcpu:
         self.id = vcpu_id
         self.life: LifeCycle = life_cycle(vm.profile)
         self.enter(Phase.CREATED)
-        self.features: frozenset[F] = frozenset()
+        self.features: frozenset[F] = vm.features or frozenset()  # the VM's, where it has some, before INIT
         self.requested: frozenset[F] = frozenset()
         self.mp_state = MpState.RUNNABLE
         self.execution: Execution | None = None

@@ -92,6 +92,8 @@ class Vm:
             return
         if self.features is None:
             self.features = vcpu.features
+            for other in self.vcpus.values():
+                other.features = vcpu.features
             self.id_limits = limits
             self.id_regs = dict(limits)
             if F.PMU_V3_STRICT in vcpu.features and not self.pmu_chosen:
