@@ -125,7 +125,13 @@ class Board:
             try:
                 exited = self._vcpu.run(instructions=left)
             except KvmError as refused:
-                return self._refused(refused, stop if left is not None else None)
+                executed = refused.count or 0
+                if left is None or refused.errno != EINTR or not executed or not _by_limit(refused):
+                    return _failed(refused)
+                left -= executed  # less than it was told to, where the place's own limit came first
+                if left <= 0:
+                    return Ending(End.STOPPED, f"after {stop}")
+                continue
             ending = self._ending(exited)
             if ending is not None:
                 return ending
@@ -153,13 +159,6 @@ class Board:
             if refused.errno != EINTR:
                 raise
 
-    def _refused(self, refused: KvmError, stop: StopAt | None) -> Ending:
-        by_limit = refused.rule is None or refused.rule.name == "run-limit"
-        if refused.errno == EINTR and stop is not None and by_limit:
-            return Ending(End.STOPPED, f"after {stop}")
-        why = refused.detail or (refused.rule.sentence if refused.rule else "")
-        return Ending(End.FAILED, f"KVM_RUN: {errno_name(refused.errno or 0)}" + (f", {why}" if why else ""))
-
     def _ending(self, exited: Exit) -> Ending | None:
         """The ending an exit means; None after a device access, which is done."""
         if exited.system_event is not None:
@@ -176,6 +175,16 @@ class Board:
                 End.FAILED, f"it exited {done.exits:,} times and printed {len(done.printed):,} bytes"
             )
         return None
+
+
+def _by_limit(refused: KvmError) -> bool:
+    """Whether a limit ended the run, and not that the guest waits; a real KVM does not tell the two apart."""
+    return refused.rule is None or refused.rule.name == "run-limit"
+
+
+def _failed(refused: KvmError) -> Ending:
+    why = refused.detail or (refused.rule.sentence if refused.rule else "")
+    return Ending(End.FAILED, f"KVM_RUN: {errno_name(refused.errno or 0)}" + (f", {why}" if why else ""))
 
 
 def _name(exited: Exit) -> str:
