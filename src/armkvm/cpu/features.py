@@ -14,12 +14,15 @@ class PeFeatures:
     `sve` and `sme` are the vector lengths that can take effect, empty where the feature is absent.
     `sve_trapped`: the physical CPU has SVE but the guest has not, so that an SVE instruction at
     PSTATE.SM=0 is UNDEFINED; without it a guest with SME alone gets an SME trap (not streaming).
+    `sme_trapped` says the same of SME. What is withheld by traps to EL2 still obeys the guest's own
+    CPACR_EL1, which comes first.
     Source: Arm ARM CheckSVEEnabled; recorded with KVM SME v12, hosts with and without SVE.
     """
 
     sve: VectorLengths = field(default_factory=VectorLengths)
     sme: VectorLengths = field(default_factory=VectorLengths)
     sve_trapped: bool = False
+    sme_trapped: bool = False
     sve2: bool = True
     fa64: bool = True
     sme2: bool = True
