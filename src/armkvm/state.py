@@ -186,9 +186,14 @@ class SystemEvent:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it."""
+    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it.
+
+    `executed` counts the guest's instructions if the run was given a limit on them, the one that
+    led to the exit included.
+    """
 
     reason: int
     mmio: Mmio | None = None
     system_event: SystemEvent | None = None
     payload: bytes = b""
+    executed: int | None = None

@@ -26,6 +26,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.recordings import REPOSITORY
+
 from armkvm.cli.main import run
 
 PROMPT = "$ "
@@ -37,7 +39,13 @@ def commands(text: str) -> list[str]:
 
 
 def repeat(text: str) -> str:
-    """The transcript with its commands carried out here and now, in the current folder."""
+    """The transcript with its commands carried out here and now, in the current folder.
+
+    The repository's example guests are in it.
+    """
+    examples = Path("examples")
+    if not examples.exists():
+        examples.symlink_to(REPOSITORY / "examples")
     return "".join(f"{PROMPT}{command}\n{_answer(command)}" for command in commands(text))
 
 

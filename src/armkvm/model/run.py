@@ -7,7 +7,7 @@ handle_exit.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
 from armkvm.abi.caps import Cap
@@ -162,6 +162,8 @@ def _until_exit(vcpu: Vcpu, execution: Execution, budget: Budget) -> Exit | Refu
             outcome = _HANDLERS[stop.reason](vcpu, execution, stop)
         except Unmodelled as gap:
             raise PlaceError(_gap(vcpu, stop.pc, str(gap))) from None
+        if isinstance(outcome, Exit) and left is not None and budget.instructions is not None:
+            return replace(outcome, executed=budget.instructions - left)
         if outcome is not None:
             return outcome
         if is_stepped:

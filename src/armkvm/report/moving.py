@@ -20,17 +20,23 @@ from armkvm.report.table import Table
 # -- text ------------------------------------------------------------------------------------------
 
 
-def migration(report: MigrationReport, offers: Sequence[Offered]) -> list[str | Table]:
-    """A migration for people; `offers`: the vector lengths that source and destination have."""
+def migration(
+    report: MigrationReport, offers: Sequence[Offered], more: Sequence[str] = ()
+) -> list[str | Table]:
+    """A migration for people; `offers`: the vector lengths that source and destination have.
+
+    `more` is told after what was moved with what.
+    """
     source, destination = map(_offer, offers)
     parts: list[str | Table] = [
         _place("from", report.source) + source,
         _place("to", report.destination) + destination,
         *_machine(report.prepared.snapshot),
+        *more,
     ]
     if report.restored is not None:
         parts += ["", *_restored(report.restored, report.registers, report.bytes_held)]
-    else:
+    elif report.findings:
         parts += ["", "nothing was moved: the source cannot make this VM", *findings_text(report.findings)]
     return parts
 
