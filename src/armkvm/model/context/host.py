@@ -110,7 +110,7 @@ class Host:
         """Set LEN of ZCR_EL1 or SMCR_EL1 as the kernel names them, and SMCR's enables with it."""
         control = slot.cpu.smcr if streaming else slot.cpu.zcr
         value = control[self.level] & ~0xF | (vq - 1)
-        bits = self.rules.enable_bits(self.enables) if streaming else None
+        bits = self.rules.task_enables(self.enables) if streaming else None
         if bits is not None:
             value = (vq - 1) | bits
         slot.cpu.set_length(streaming=streaming, el=self.level, value=value)

@@ -14,6 +14,7 @@ from enum import Enum
 
 from armkvm.arch.vectors import Vq
 from armkvm.cpu.exceptions import GuestException
+from armkvm.cpu.legality import SMCR_EZT0, SMCR_FA64
 from armkvm.cpu.state import ZT0_BYTES
 from armkvm.model.context.registers import Cpu
 
@@ -42,6 +43,11 @@ class Enables:
 
     fa64: bool
     sme2: bool
+
+    @property
+    def bits(self) -> int:
+        """As SMCR_ELx enables them."""
+        return (SMCR_FA64 if self.fa64 else 0) | (SMCR_EZT0 if self.sme2 else 0)
 
 
 @dataclass(slots=True)

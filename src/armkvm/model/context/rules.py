@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
-from armkvm.cpu.legality import SMCR_EZT0, SMCR_FA64
 from armkvm.model.context.image import Enables
 
 
@@ -91,8 +90,8 @@ def _state_has(context: Enables, host: Enables) -> Enables:
     return Enables(context.fa64 and host.fa64, context.sme2 and host.sme2)
 
 
-def _enable_bits(context: Enables) -> int | None:
-    return (SMCR_FA64 if context.fa64 else 0) | (SMCR_EZT0 if context.sme2 else 0)
+def _task_enables(host: Enables) -> int | None:
+    return host.bits
 
 
 def _layout_vq(lengths: Lengths, streaming: bool) -> int:
@@ -232,10 +231,10 @@ class Rules:
         "access to either is an exception in the kernel.",
         source="SME series v4, patch 2",
     )
-    enable_bits: Callable[[Enables], int | None] = _rule(
-        _enable_bits,
-        says="SMCR's FA64 and EZT0 are set as a context has them whenever its state is loaded, and at a "
-        "task's first use of SME.",
+    task_enables: Callable[[Enables], int | None] = _rule(
+        _task_enables,
+        says="SMCR's FA64 and EZT0 are set as the host has them whenever a task's state is loaded, and at "
+        "its first use of SME.",
         why="A guest that has less leaves them clear; set once at boot, they stay so for the next task.",
         source="SME series v4, patch 1; v12, patch 3",
     )

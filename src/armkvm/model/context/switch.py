@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from armkvm.cpu.exceptions import GuestException
-from armkvm.cpu.legality import FP, SMCR_EZT0, SMCR_FA64, SME, SVE, Hypervisor, Unit
+from armkvm.cpu.legality import Hypervisor
 from armkvm.cpu.state import SVCR_SM, SVCR_ZA
 from armkvm.model import nested, vector_traps
 from armkvm.model.context import image as memory
@@ -21,7 +21,6 @@ from armkvm.model.context.rules import Control, Lengths, Saving, Step
 
 _T = TypeVar("_T")
 _NEITHER = Enables(fa64=False, sme2=False)
-_UNITS: dict[str, Unit] = {"FP": FP, "SVE": SVE, "SME": SME}
 
 
 @dataclass(slots=True, eq=False)
@@ -60,11 +59,6 @@ class Guest:
     def is_nested(self) -> bool:
         """Whether a guest of the guest runs."""
         return self.has_el2 and not self.in_hyp
-
-    @property
-    def vm_bits(self) -> int:
-        """FA64 and EZT0 as the VM has them."""
-        return (SMCR_FA64 if self.enables.fa64 else 0) | (SMCR_EZT0 if self.enables.sme2 else 0)
 
 
 @dataclass(slots=True)
@@ -158,7 +152,7 @@ class Switch:
             loaded.kept = (cpu.cpacr, cpu.zcr[1], cpu.smcr[1])
             self._swap_tpidr2(slot, guest)
         cpu.cpacr = nested.el1_control(guest.sees, guest.in_hyp, guest.cpacr)
-        self._open(cpu, frozenset(_UNITS))
+        self._open(cpu, frozenset(nested.UNITS))
         mode = self.rules.sets_mode_on_entry(bool(guest.lengths.sme), loaded.owns)
         if loaded.owns:
             self._own_lengths(cpu, guest, with_sve=True, with_sme=bool(guest.lengths.sme))
@@ -185,7 +179,7 @@ class Switch:
         loaded.entered = False
         guest, cpu = loaded.guest, slot.cpu
         cpu.tge, cpu.traps_tpidr2 = host.vhe, False
-        self._open(cpu, frozenset(_UNITS))
+        self._open(cpu, frozenset(nested.UNITS))
         cpu.go(2)
         if loaded.owns:
             level = self.rules.own_control_level(guest.in_hyp)
@@ -209,8 +203,9 @@ class Switch:
     def _return_lengths(self, cpu: Cpu, loaded: _Loaded) -> None:
         guest, host = loaded.guest, self.host
         owned = guest.lengths if loaded.owns else Lengths(0, guest.lengths.sme)
-        host_bits = (SMCR_FA64 if host.enables.fa64 else 0) | (SMCR_EZT0 if host.enables.sme2 else 0)
-        wanted = self.rules.return_lengths(owned, guest.vm_bits, host.lengths, host_bits, vhe=host.vhe)
+        wanted = self.rules.return_lengths(
+            owned, guest.enables.bits, host.lengths, host.enables.bits, vhe=host.vhe
+        )
         for level, control in wanted.items():
             self._set(cpu, level, control)
 
@@ -290,14 +285,12 @@ class Switch:
     def _open(self, cpu: Cpu, units: frozenset[str]) -> None:
         """CPTR_EL2 in the form the kernel uses: what is named is open, the rest traps."""
         if self.host.vhe:
-            cpu.cptr = sum(3 << _UNITS[name].shift for name in units)
+            cpu.cptr = sum(3 << nested.UNITS[name].shift for name in units)
         else:
-            cpu.cptr = sum(unit.trap_bit for name, unit in _UNITS.items() if name not in units)
+            cpu.cptr = sum(unit.trap_bit for name, unit in nested.UNITS.items() if name not in units)
 
     def _largest_sme(self, cpu: Cpu, guest: Guest) -> None:
-        bits = self.rules.enable_bits(guest.enables)
-        value = (guest.lengths.sme - 1) | (cpu.smcr[2] & ~0xF if bits is None else bits)
-        cpu.set_length(streaming=True, el=2, value=value)
+        cpu.set_length(streaming=True, el=2, value=(guest.lengths.sme - 1) | guest.enables.bits)
 
     def _own_lengths(self, cpu: Cpu, guest: Guest, *, with_sve: bool, with_sme: bool) -> None:
         """The guest's own choice at EL1, and its hypervisor's over its guest at EL2."""
@@ -307,7 +300,7 @@ class Switch:
         largest = guest.lengths
         limit = Control(largest.sve - 1 if with_sve and largest.sve else None)
         if with_sme:
-            limit = limit._replace(smcr=(largest.sme - 1) | guest.vm_bits)
+            limit = limit._replace(smcr=(largest.sme - 1) | guest.enables.bits)
         if guest.is_nested:
             limit = self._nested(guest, limit)
         self._set(cpu, 1, Control(zcr, smcr))
@@ -319,5 +312,5 @@ class Switch:
             zcr = self.rules.nested_len(guest.lengths.sve, guest.zcr[2] & 0xF)
         if smcr is not None:
             length = self.rules.nested_len(guest.lengths.sme, guest.smcr[2] & 0xF)
-            smcr = length | self.rules.nested_enables(guest.vm_bits, guest.smcr[2])
+            smcr = length | self.rules.nested_enables(guest.enables.bits, guest.smcr[2])
         return Control(zcr, smcr)
