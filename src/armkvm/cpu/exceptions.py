@@ -29,6 +29,8 @@ class ExceptionClass(IntEnum):
     DATA_ABORT_LOWER = 0x24
     DATA_ABORT_SAME = 0x25
     SP_ALIGNMENT = 0x26
+    SERROR = 0x2F
+    SOFTWARE_STEP_LOWER = 0x32
     BRK = 0x3C
 
 
@@ -112,6 +114,10 @@ class OutsideMemory(Exception):
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         self.access = access
+
+
+class Unmodelled(Exception):
+    """Something a real machine would do here, and whoever provides this PE's surroundings does not."""
 
 
 class UnimplementedInstruction(Exception):

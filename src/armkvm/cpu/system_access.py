@@ -168,6 +168,9 @@ class SystemAccess:
         s = self._pe.situation()
         if s.el == 0:
             self._check_el0_maintenance(op, rt, is_read)
+        refusal = self._port.execute(op, s.el)
+        if refusal is not None:
+            raise refused(refusal, op, rt, is_read)
         if op == _DC_ZVA:
             self._space.store(value & -_ZVA_BYTES, bytes(_ZVA_BYTES))
         elif op.crn == _CRN_CACHE and op.crm in _CRM_IC:
