@@ -55,6 +55,7 @@ from armkvm.model.vector_behaviours import (
     SME_NEEDS_A_LENGTH,
     SME_VLS_ALIAS,
     SMIDR_PER_VCPU,
+    SMPRI_READS_TRAP,
     SMPRI_STORED,
     SMPRIMAP_IS_ZERO,
     SVCR_PLAIN,
@@ -395,7 +396,7 @@ _SME_V4 = _profile(
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT),
     add=(
         *(PSCI_1_3, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL, SVCR_PLAIN),
-        *(SMPRI_STORED, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
+        *(SMPRI_STORED, SMPRI_READS_TRAP, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_SME_V4,
     count=9,
