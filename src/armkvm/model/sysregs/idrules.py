@@ -22,7 +22,7 @@ from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1, KernelProfile
-from armkvm.model.tables.writable import AARCH32, effective_mask
+from armkvm.model.tables.writable import AARCH32, Masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +33,26 @@ class Guest:
     """
 
     profile: KernelProfile
+    masks: Masks
     hardware: tuple[tuple[Field, int], ...]
     has_aarch32_el0: bool
     has_el2: bool
 
 
-_SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
+SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
     # The CPU's own value of these is welcome back, and dropped.
     (field("ID_AA64MMFR2_EL1", "NV"), HIDES_NV),
     (field("ID_AA64PFR0_EL1", "MPAM"), HIDES_MPAM),
     (field("ID_AA64PFR1_EL1", "MPAM_frac"), HIDES_MPAM),
 )
-_HIDDEN_BY = dict(_SHOWN_ONCE)
+_HIDDEN_BY = dict(SHOWN_ONCE)
 
 
 @lru_cache(maxsize=64)
 def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
     """A vCPU with these features on that host."""
-    hardware = tuple((part, platform.hardware(part)) for part, _ in _SHOWN_ONCE)
-    return Guest(platform.profile, hardware, platform.has_aarch32_el0, F.HAS_EL2 in features)
+    hardware = tuple((part, platform.hardware(part)) for part, _ in SHOWN_ONCE)
+    return Guest(platform.profile, platform.masks, hardware, platform.has_aarch32_el0, F.HAS_EL2 in features)
 
 
 Check = Callable[[Guest, int, int], "int | Refused"]
@@ -76,7 +77,7 @@ def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
     """What is wrong with a value of an ID register, "" if nothing is."""
     if value == limit:
         return ""
-    writable = effective_mask(guest.profile.id_table, reg)
+    writable = guest.masks.effective.get(reg, 0)
     for part in fields_of(reg):
         asked, most = part.extract(value), part.extract(limit)
         if asked == most:
@@ -95,7 +96,7 @@ def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
 
     A field of more than six bits is left out: it accepts only what it is.
     """
-    writable = 0 if is_ignored(guest, reg) else effective_mask(guest.profile.id_table, reg)
+    writable = 0 if is_ignored(guest, reg) else guest.masks.effective.get(reg, 0)
     sets: dict[Field, int] = {}
     for part in fields_of(reg):
         if part.width > _WIDEST:
@@ -180,7 +181,7 @@ _L1IP = field("CTR_EL0", "L1Ip")
 
 def _check_ctr(guest: Guest, value: int, limit: int) -> int | Refused:
     """Where the policy is written: PIPT may be shown as VIPT; VPIPT and AIVIVT caches are not emulated."""
-    if not _L1IP.mask & effective_mask(guest.profile.id_table, _L1IP.register):
+    if not _L1IP.mask & guest.masks.effective.get(_L1IP.register, 0):
         return value
     if _L1IP.extract(value) in (0, 1):
         return Refused(rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3")
