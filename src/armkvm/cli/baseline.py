@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """Compute the baseline; findings if there is none."""
     hosts = fleet.gather(args.hosts, skip_broken=args.skip_broken)
     wanted = None if args.features is None else frozenset(args.features)
-    found = baseline(hosts.offers, hosts.accepts, wanted)
+    found = baseline(hosts.offers, hosts.accepts, wanted, hosts.sizes)
     status = DONE if found.guest is not None else FINDINGS
     alike = {kind.speaker: kind.hosts for kind in hosts.kinds}
     tree = {**baselines.tree(found), "alike": {name: list(members) for name, members in alike.items()}}
