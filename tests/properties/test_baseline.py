@@ -181,8 +181,8 @@ def test_nothing_can_be_added_without_some_host_refusing(fleet: list[Altered]) -
     own = [acceptance(host, guest.features) for host in fleet]
     for name, lengths in (("sve", guest.sve), ("sme", guest.sme)):
         for vq in range(lengths.max + 1, 17):
-            more = VectorLengths([*lengths, vq])
-            assert not all(more.is_prefix_of(getattr(each, name)) for each in own)
+            longer = VectorLengths([*lengths, vq])
+            assert not all(longer.is_prefix_of(getattr(each, name)) for each in own)
     fresh = [vcpu_as(host, guest) for host in fleet]
     for reg, value in {**guest.bitmaps, PSCI_VERSION: guest.psci_version or 0}.items():
         for more in {value | 1 << bit for bit in range(8)} | {value + 1, 0x10003} - {value}:
