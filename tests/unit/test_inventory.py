@@ -62,7 +62,7 @@ def test_equal_hosts_are_one_kind(form: Callable[[Path], Path], name: str, tmp_p
     found = read(path)
     assert (found.broken, len(found)) == ([], 4)
     assert sorted(map(sorted, found.labels.values())) == [["a", "c", "d"], ["b"]]
-    assert set(found.labels) == {fingerprint(V1), fingerprint(N2)}
+    assert {fingerprint(facts) for facts in found.facts.values()} == {fingerprint(V1), fingerprint(N2)}
 
 
 def test_equal_records_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +130,11 @@ def test_a_broken_host_is_left_out_only_when_asked(
     answer = json.loads(told.out)
     assert answer["alike"] == {"a": ["a", "c", "d"], "b": ["b"]}
     assert answer["guest"]["sve_vqs"] == [1]
+
+
+def test_the_same_host_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fleet is a set: repeating a word of the command line changes nothing."""
+    assert run(["baseline", "max", "max", "max-vq4", "--json"]) == 0
+    repeated = capsys.readouterr().out
+    assert run(["baseline", "max", "max-vq4", "--json"]) == 0
+    assert capsys.readouterr().out == repeated

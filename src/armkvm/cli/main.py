@@ -13,6 +13,7 @@ import sys
 
 from armkvm import __version__
 from armkvm.cli.outcome import BACKEND, BUG, FINDINGS, UNREADABLE, USAGE, UsageError
+from armkvm.cli.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,13 +113,13 @@ def _print(outcome: Outcome, *, as_json: bool) -> int:
     else:
         for part in outcome.parts:
             if isinstance(part, str):
-                print(part)
+                print(printable(part))
             elif sys.stdout.isatty():
                 from armkvm.cli.terminal import show_table
 
                 show_table(part)
             else:
-                print(part.text())
+                print(printable(part.text()))
     sys.stdout.flush()
     return outcome.status
 
@@ -154,4 +155,4 @@ def _failure(error: BaseException) -> int:
 
 def _say(text: str) -> None:
     for line in text.splitlines():
-        print(f"armkvm: {line}", file=sys.stderr)
+        print(f"armkvm: {printable(line)}", file=sys.stderr)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, TypeVar
 
+from armkvm.cli.printable import printable
+
 if TYPE_CHECKING:
     from armkvm.report.table import Table
 
@@ -14,7 +16,7 @@ _T = TypeVar("_T")
 
 def say(text: str) -> None:
     """One line on stderr."""
-    print(f"armkvm: {text}", file=sys.stderr)
+    print(f"armkvm: {printable(text)}", file=sys.stderr)
 
 
 def progress(things: Iterable[_T], what: str) -> Iterator[_T]:
@@ -39,5 +41,5 @@ def show_table(table: Table) -> None:
     for heading in table.headings:
         grid.add_column(heading, overflow="fold")
     for row in table.rows:
-        grid.add_row(*row)
+        grid.add_row(*map(printable, row))
     Console(highlight=False, markup=False).print(grid)

@@ -7,12 +7,14 @@ reports everything that is wrong with it at once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from armkvm.abi.caps import Cap
@@ -53,18 +55,6 @@ _SVE_FIELD = field("ID_AA64PFR0_EL1", "SVE")
 
 def encode(facts: HostFacts) -> bytes:
     """The file of a host: JSON, one fact to a line, registers in the order of their ids."""
-    return (json.dumps(_tree(facts), indent=1) + "\n").encode()
-
-
-def fingerprint(facts: HostFacts) -> str:
-    """What hosts have in common that are alike in all but name, origin and notes: 16 hex digits."""
-    tree = _tree(facts)
-    for label in ("name", "origin", "notes"):
-        del tree[label]
-    return hashlib.sha256(json.dumps(tree).encode()).hexdigest()[:16]
-
-
-def _tree(facts: HostFacts) -> dict[str, Any]:
     tree: dict[str, Any] = {
         "format": FORMAT,
         "name": facts.name,
@@ -87,7 +77,23 @@ def _tree(facts: HostFacts) -> dict[str, Any]:
         tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
-    return tree
+    return (json.dumps(tree, indent=1) + "\n").encode()
+
+
+def fingerprint(facts: HostFacts) -> Hashable:
+    """Equal for hosts that are alike in all but name, origin and notes."""
+    return tuple(map(_hashable, _told(facts)))
+
+
+_told = attrgetter(*(each.name for each in fields(HostFacts) if each.name not in ("name", "origin", "notes")))
+
+
+def _hashable(fact: object) -> Hashable:
+    if not isinstance(fact, Mapping):
+        return fact
+    if fact.keys() <= {"plain", *_VARIANTS}:
+        return frozenset((key, _hashable(value)) for key, value in fact.items())
+    return frozenset(fact.items())
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:
@@ -147,9 +153,12 @@ def _number_in(name: str) -> shape.Shape:
     return check
 
 
+_vectors = lru_cache(maxsize=256)(VectorLengths.parse)
+
+
 def _lengths(value: object, path: str, faults: list[Fault]) -> None:
     try:
-        lengths = VectorLengths.parse(value) if isinstance(value, str) and len(value) <= 200 else None
+        lengths = _vectors(value) if isinstance(value, str) and len(value) <= 200 else None
     except ValueError:
         lengths = None
     if not lengths:
@@ -214,7 +223,7 @@ def decode(tree: object, source: str) -> HostFacts:
 def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
     caps = _caps(tree["caps"])
     cpus = [
-        CpuVectors(VectorLengths.parse(cpu.get("sve", "")), VectorLengths.parse(cpu.get("sme", "")))
+        CpuVectors(_vectors(cpu.get("sve", "")), _vectors(cpu.get("sme", "")))
         for cpu in tree["cpus"]
         for _ in range(cpu.get("count", 1))
     ]
@@ -242,7 +251,12 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
 
 
 def _caps(tree: Mapping[str, int]) -> dict[int, int]:
-    return {int(Cap[name]) if name in Cap.__members__ else int(name): value for name, value in tree.items()}
+    return {_cap_number(name): value for name, value in tree.items()}
+
+
+@lru_cache(maxsize=4096)
+def _cap_number(name: str) -> int:
+    return int(Cap[name]) if name in Cap.__members__ else int(name)
 
 
 def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegId, int]]:
@@ -262,12 +276,12 @@ def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegI
 
 
 def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[RegId, int]:
-    numbers: dict[RegId, int] = {}
-    for name, value in tree.items():
-        reg = parse(name)
-        if reg in numbers:
-            faults.append(Fault(path, f"expected each register once, got {name_of(reg)} under two names"))
-        numbers[reg] = int(value, 16)
+    numbers = {parse(name): int(value, 16) for name, value in tree.items()}
+    if len(numbers) != len(tree):
+        twice = [reg for reg, times in Counter(map(parse, tree)).items() if times > 1]
+        faults += [
+            Fault(path, f"expected each register once, got {name_of(reg)} under two names") for reg in twice
+        ]
     return numbers
 
 

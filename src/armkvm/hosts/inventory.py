@@ -8,7 +8,7 @@ host once, by the fingerprint of its facts, with the labels of all hosts that ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +22,8 @@ LINE_LIMITS = Limits(size=1 << 20, depth=12, items=40_000)
 MOST_HOSTS = 10_000_000
 _NAME = re.compile(rb'"name":\s?"([A-Za-z0-9][A-Za-z0-9._+-]{0,63})",?\s*')
 
-Record = tuple[str, bytes]
-"""Where a record stands (``fleet.jsonl:17``), and its bytes."""
+Place = tuple[str, str, int]
+"""Where a record stands: file, unit and number, as in ``("fleet.jsonl", "", 17)``; 0 for a whole file."""
 
 Other = Callable[[bytes, str], HostFacts | None]
 """Reads what is no host file, such as a fingerprint; None if it is not of its kind either."""
@@ -31,59 +31,71 @@ Other = Callable[[bytes, str], HostFacts | None]
 
 @dataclass(slots=True)
 class Inventory:
-    """Hosts by kind: `facts` and `labels` by fingerprint; `broken` records with their faults."""
+    """Hosts by kind: `facts` and `labels` by its number; `broken` records with their faults."""
 
-    facts: dict[str, HostFacts] = field(default_factory=dict)
-    labels: dict[str, list[str]] = field(default_factory=dict)
+    facts: dict[int, HostFacts] = field(default_factory=dict)
+    labels: dict[int, list[str]] = field(default_factory=dict)
     broken: list[InputError] = field(default_factory=list)
-    _kinds: dict[bytes, str | InputError] = field(default_factory=dict)
-    _where: dict[str, str] = field(default_factory=dict)
+    _numbers: dict[Hashable, int] = field(default_factory=dict)
+    _kinds: dict[bytes, int | InputError] = field(default_factory=dict)
+    _known: dict[str, tuple[int, Place]] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self._where)
+        return len(self._known)
 
-    def add(self, label: str, facts: HostFacts, where: str) -> str:
-        """One more host; returns its fingerprint."""
-        kind = fingerprint(facts)
-        self.facts.setdefault(kind, facts)
-        self._join(label, kind, where)
-        return kind
+    def add(self, label: str, facts: HostFacts, where: str) -> None:
+        """One more host."""
+        self._join(label, self._kind(facts), (where, "", 0))
 
     def move(self, label: str, facts: HostFacts) -> None:
         """A host that left its kind because its facts changed, such as its kernel."""
-        kind = fingerprint(facts)
-        self.facts.setdefault(kind, facts)
-        self.labels.setdefault(kind, []).append(label)
+        self.labels.setdefault(self._kind(facts), []).append(label)
 
-    def add_record(self, where: str, data: bytes, label: str = "", other: Other | None = None) -> None:
+    def add_record(self, place: Place, data: bytes, label: str = "", other: Other | None = None) -> None:
         """One more host, from a record; what is wrong with it goes to `broken`.
 
         It is called `label`, or by the name it gives itself.
         """
         found = _NAME.search(data)
-        key = data if found is None else data[: found.start()] + data[found.end() :]
-        name = label or (found[1].decode() if found else "")
+        if found is None:
+            key, name = data, label
+        else:
+            key, name = data[: found.start()] + data[found.end() :], label or found[1].decode()
         kind = self._kinds.get(key)
         if kind is None:
-            try:
-                facts = _read(data, name or where, where, other)
-                kind = fingerprint(facts)
-                self.facts.setdefault(kind, facts)
-                name = name or facts.name
-            except (InputError, MissingFacts) as bad:
-                kind = bad if isinstance(bad, InputError) else InputError(where, [Fault("$", str(bad))])
-            self._kinds[key] = kind
+            kind = self._kinds[key] = self._judge(data, name, place, other)
         if isinstance(kind, InputError):
-            self.broken.append(InputError(where, kind.faults))
+            self.broken.append(InputError(_told(place), kind.faults))
         else:
-            self._join(name or self.facts[kind].name, kind, where)
+            self._join(name or self.facts[kind].name, kind, place)
 
-    def _join(self, label: str, kind: str, where: str) -> None:
-        first = self._where.setdefault(label, where)
-        if first is not where:
-            self.broken.append(InputError(where, [Fault("$.name", f"{label!r} is also the host of {first}")]))
-        else:
+    def _judge(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
+        """The kind of a record that is unlike all before it, or what is wrong with it."""
+        where = _told(place)
+        try:
+            return self._kind(_read(data, name or where, where, other))
+        except InputError as bad:
+            return bad
+        except MissingFacts as bad:
+            return InputError(where, [Fault("$", str(bad))])
+
+    def _kind(self, facts: HostFacts) -> int:
+        kind = self._numbers.setdefault(fingerprint(facts), len(self._numbers))
+        self.facts.setdefault(kind, facts)
+        return kind
+
+    def _join(self, label: str, kind: int, place: Place) -> None:
+        known = self._known.setdefault(label, (kind, place))
+        if known[1] is place:
             self.labels.setdefault(kind, []).append(label)
+        elif known != (kind, place):  # the same host named twice is one
+            fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
+            self.broken.append(InputError(_told(place), [fault]))
+
+
+def _told(place: Place) -> str:
+    file, unit, number = place
+    return f"{file}:{unit}{number}" if number else file
 
 
 def _read(data: bytes, name: str, where: str, other: Other | None) -> HostFacts:
@@ -104,34 +116,38 @@ def is_inventory(path: Path) -> bool:
 def read_into(inventory: Inventory, path: Path, other: Other | None = None) -> Iterator[None]:
     """Add all hosts of an inventory, yielding after each record."""
     if path.is_dir():
-        for file in sorted(path.rglob("*.json")):
-            label = str(file.relative_to(path).with_suffix(""))
-            try:
-                inventory.add_record(str(file), read_bounded(file, library.LIMITS.size), label, other)
-            except InputError as bad:
-                inventory.broken.append(bad)
-            yield
+        yield from _folder(inventory, path, other)
     elif path.suffix == ".parquet":
         yield from _parquet(inventory, path, other)
     else:
-        for where, line in _lines(path):
-            inventory.add_record(where, line, other=other)
-            yield
+        yield from _lines(inventory, path, other)
 
 
-def _lines(path: Path) -> Iterator[Record]:
+def _folder(inventory: Inventory, folder: Path, other: Other | None) -> Iterator[None]:
+    """Host files at any depth, called by their paths."""
+    for file in sorted(folder.rglob("*.json")):
+        label = str(file.relative_to(folder).with_suffix(""))
+        try:
+            inventory.add_record((str(file), "", 0), read_bounded(file, library.LIMITS.size), label, other)
+        except InputError as bad:
+            inventory.broken.append(bad)
+        yield
+
+
+def _lines(inventory: Inventory, path: Path, other: Other | None) -> Iterator[None]:
+    """A host file to a line."""
+    name, number, most = str(path), 0, LINE_LIMITS.size
     try:
-        with path.open("rb") as file:
-            number, name = 0, str(path)
-            while line := file.readline(LINE_LIMITS.size + 1):
+        with path.open("rb", buffering=most) as file:
+            while line := file.readline(most + 1):
                 number += 1
-                where = f"{name}:{number}"
-                if len(line) > LINE_LIMITS.size:
-                    raise InputError(where, [Fault("line", f"expected at most {LINE_LIMITS.size:,} bytes")])
-                if line.strip():
-                    yield where, line
+                if len(line) > most:
+                    raise InputError(f"{name}:{number}", [Fault("line", f"expected at most {most:,} bytes")])
+                if not line.isspace():
+                    inventory.add_record((name, "", number), line, other=other)
+                    yield
     except OSError as bad:
-        raise InputError(str(path), [Fault("file", f"cannot be read: {bad.strerror}")]) from bad
+        raise InputError(name, [Fault("file", f"cannot be read: {bad.strerror}")]) from bad
 
 
 def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[None]:
@@ -144,7 +160,7 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
             str(path), [Fault("file", "Parquet needs pyarrow: pip install armkvm[fleet]")]
         ) from None
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, read_dictionary=["host"]) as file:
             row = 0
             for batch in file.iter_batches(columns=["name", "host"], batch_size=8192):
                 names, hosts = batch.column(0).to_pylist(), batch.column(1)
@@ -153,12 +169,12 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
                 texts = [_bytes(text) for text in hosts.dictionary.to_pylist()]
                 for name, index in zip(names, hosts.indices.to_pylist(), strict=True):
                     row += 1
-                    where = f"{path}:row {row}"
+                    place = (str(path), "row ", row)
                     if not isinstance(name, str) or not _LABEL.fullmatch(name) or index is None:
                         fault = Fault("name", "expected a name of printable characters, and a host")
-                        inventory.broken.append(InputError(where, [fault]))
+                        inventory.broken.append(InputError(_told(place), [fault]))
                     else:
-                        inventory.add_record(where, texts[index], name, other)
+                        inventory.add_record(place, texts[index], name, other)
                     yield
     except (pa.ArrowException, OSError, KeyError) as bad:
         raise InputError(str(path), [Fault("file", f"is no such Parquet file: {bad}")]) from bad
