@@ -38,13 +38,13 @@ class Guest:
     has_el2: bool
 
 
-_SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
-    # The CPU's own value of these is welcome back, and dropped.
+SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
     (field("ID_AA64MMFR2_EL1", "NV"), HIDES_NV),
     (field("ID_AA64PFR0_EL1", "MPAM"), HIDES_MPAM),
     (field("ID_AA64PFR1_EL1", "MPAM_frac"), HIDES_MPAM),
 )
-_HIDDEN_BY = dict(_SHOWN_ONCE)
+"""Fields with the behaviour that hides them. The CPU's own value is welcome back, and dropped."""
+_HIDDEN_BY = dict(SHOWN_ONCE)
 
 
 def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
@@ -54,7 +54,7 @@ def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
 
 @lru_cache(maxsize=1024)
 def _guest(platform: Platform, has_el2: bool) -> Guest:
-    hardware = tuple((part, platform.hardware(part)) for part, _ in _SHOWN_ONCE)
+    hardware = tuple((part, platform.hardware(part)) for part, _ in SHOWN_ONCE)
     return Guest(platform.profile, hardware, platform.has_aarch32_el0, has_el2)
 
 
