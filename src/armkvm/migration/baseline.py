@@ -325,16 +325,19 @@ def _fold_rest(column: _Column, fleet: _Fleet) -> None:
 
 
 def _fold_identity(fleet: _Fleet) -> None:
-    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own."""
+    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own.
+
+    They are part of the baseline only where they have to be chosen, which takes a capability.
+    """
     writable = all(host.identity_is_writable for host in fleet.hosts)
     for reg in fleet.hosts[0].identity:
-        if not writable:
-            held = [
-                (host.initial[reg], [label]) for label, host in zip(fleet.labels, fleet.hosts, strict=True)
-            ]
-            _agree(name_of(reg), reg, held, fleet)
-        elif len(set(fleet.values(reg))) > 1:
-            fleet.registers[reg] = min(fleet.values(reg))
+        values = fleet.values(reg)
+        if len(set(values)) == 1:
+            continue
+        if writable:
+            fleet.registers[reg] = min(values)
+        else:
+            _agree(name_of(reg), reg, zip(values, ([label] for label in fleet.labels), strict=True), fleet)
 
 
 _ALL_BITS = (1 << 64) - 1
