@@ -99,7 +99,7 @@ def obstacles(found: Sequence[Obstacle], sizes: Mapping[str, int], heading: str)
             "\n".join(f"{value}: {baselines.named(hosts, sizes)}" for value, hosts in obstacle.camps),
             obstacle.because,
         )
-        for obstacle in found
+        for obstacle in baselines.aarch32_last(found)
     ]
     return table(heading, (), ("Decides", BITS, "Differ in", "Insists on", "Because"), rows)
 
