@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from armkvm.backends.lab import cpio, initramfs, setup
+from armkvm.backends.lab import apt, cpio, initramfs, setup
 from armkvm.backends.lab.apt import Apt, Package
 from armkvm.backends.lab.command import decode_file, decode_run, encode_file, encode_run
 from armkvm.backends.lab.commands import ls
@@ -368,3 +368,27 @@ def test_a_download_that_is_not_what_was_announced_is_refused(tmp_path: Path) ->
     with pytest.raises(PlaceError, match=r"name:arm64=1:2\.3: what was fetched is not what"):
         archive.download([package])
     assert not file.exists()
+
+
+@pytest.mark.parametrize("has_lists", [True, False])
+def test_the_mirror_is_the_systems_with_or_without_its_package_lists(
+    monkeypatch: pytest.MonkeyPatch, has_lists: bool
+) -> None:
+    """A machine that never ran `apt-get update` has no lists, and no lists say whose an archive is."""
+    targets = (
+        "Other|main|bookworm|OTHER/\nDebian|main|bookworm-security|SECURITY/\nDebian|main|bookworm|MAIN/\n"
+    )
+    uris = (
+        "'OTHER/dists/stable/InRelease' a 0 \n'MAIN/dists/bookworm/InRelease' b 0 \n"
+        "'MAIN/dists/bookworm/main/binary-amd64/Packages.xz' b 0 \n"
+        "'SECURITY/dists/bookworm-security/InRelease' c 0 \n"
+    )
+    answers = {"indextargets": targets if has_lists else "", "update": uris}
+    monkeypatch.setattr(apt, "_release", lambda: "bookworm")
+    monkeypatch.setattr(
+        apt, "_output", lambda command: next(text for word, text in answers.items() if word in command)
+    )
+    assert apt._mirrors() == ("MAIN", "SECURITY")
+    answers |= {"indextargets": "", "update": ""}
+    with pytest.raises(PlaceError, match="--mirror"):
+        apt._mirrors()

@@ -25,6 +25,7 @@ from armkvm.model.abort_behaviours import (
     ABORT_COMMITTED_AT_ONCE,
     ABORT_SYNDROME_SIGN_EXTENDED,
     SERROR_SURVIVES_INIT,
+    SERROR_TAKEN_AT_ONCE,
 )
 from armkvm.model.behaviour import BEHAVIOURS, behaviour
 from armkvm.model.device_behaviours import (
@@ -36,6 +37,7 @@ from armkvm.model.device_behaviours import (
     TIMER_IRQS_OF_VM,
     VM_ATTRIBUTES,
 )
+from armkvm.model.run_behaviours import SMC_IS_A_CALL
 from armkvm.model.trap_behaviours import (
     FGU_BY_FEATURE,
     FINE_GRAINED_UNDEF,
@@ -327,6 +329,7 @@ _6_12 = _profile(
         TIMER_IRQS_OF_VM,
         VM_ATTRIBUTES,
         FINE_GRAINED_UNDEF,
+        SMC_IS_A_CALL,
     ),
     bits=BITS_6_1,
     count=7,
@@ -347,7 +350,7 @@ _6_18 = _profile(
         PMU_NR_COUNTERS,
         *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
         *(FGU_BY_FEATURE, RAS_BY_FIELD),
-        ABORT_COMMITTED_AT_ONCE,
+        *(ABORT_COMMITTED_AT_ONCE, SERROR_TAKEN_AT_ONCE),
     ),
     bits=BITS_6_16,
     count=9,

@@ -81,9 +81,10 @@ def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
 
 def _choose_for_vcpu(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
     """Each vCPU for itself, bit by bit: what a refused first call took before its fault stays taken,
-    and the VM's register width is fixed by the first call that gets as far as a reset.
+    and the VM's register width is fixed by the first call that gets as far as a reset and asks for
+    a width that can be had.
     """
-    names = _names(vcpu.vm.profile)
+    vm, names = vcpu.vm, _names(vcpu.vm.profile)
     for bit in sorted({*bits, *names}):
         if bit not in names:
             return Refused(rules.UNKNOWN_FEATURE, f"bit {bit}")
@@ -93,12 +94,13 @@ def _choose_for_vcpu(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
         if asked:
             vcpu.requested |= {names[bit]}
     wanted = vcpu.requested
-    if vcpu.vm.is_32bit is None:
-        vcpu.vm.is_32bit = F.EL1_32BIT in wanted
-    if (F.EL1_32BIT in wanted) != vcpu.vm.is_32bit:
+    is_32bit = F.EL1_32BIT in wanted
+    if vm.is_32bit is None and (not is_32bit or (vm.platform.offers(F.EL1_32BIT) and not vm.has_mte)):
+        vm.is_32bit = is_32bit
+    if vm.is_32bit is not None and is_32bit != vm.is_32bit:
         vcpu.requested = frozenset()
         return Refused(rules.WIDTH_DIFFERS)
-    refused = check_features(vcpu.vm.platform, wanted, has_mte=vcpu.vm.has_mte)
+    refused = check_features(vm.platform, wanted, has_mte=vm.has_mte)
     if refused is not None:
         vcpu.requested = frozenset()
         return refused

@@ -263,6 +263,9 @@ def _answered(vcpu: Vcpu, reg: SysReg, is_write: bool) -> GuestAccess | None:
             reg, is_write, Outcome.UNDEFINED, rule.control, feature(rule.feature).because(ids_of(vcpu))
         )
     if rule.answer is Answer.IDENTITY:
+        row = catalogue.BY_ID.get(int(id_of(reg)))
+        if row is not None and row.visible(vcpu) and not is_write:
+            return None
         return _missing_identity(vcpu, reg, is_write, rule.control)
     outcome = _OUTCOMES[rule.answer]
     if rule.answer is Answer.IGNORED_WRITES and not is_write:

@@ -7,14 +7,15 @@ from struct import Struct, unpack_from
 
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.regid import RegId
-from armkvm.abi.structs import MP_STATE, ONE_REG, REG_LIST_HEAD, VCPU_EVENTS, VCPU_INIT
+from armkvm.abi.structs import GUEST_DEBUG_HEAD, MP_STATE, ONE_REG, REG_LIST_HEAD, VCPU_EVENTS, VCPU_INIT
 from armkvm.abi.vcpu_features import FEATURE_BITS_MAX
 from armkvm.backends.base import Feature
 from armkvm.backends.devkvm.descriptor import NULL, AttributeDescriptor, Scratch, packed
 from armkvm.backends.devkvm.registers import RegisterBuffers, refusal, size_of
 from armkvm.backends.devkvm.running import RunPage
 from armkvm.backends.register_layout import transposed
-from armkvm.errors import KvmError
+from armkvm.backends.run_calls import debug_registers
+from armkvm.errors import KvmError, PlaceError
 from armkvm.state import Exit
 
 _INT = Struct("<i")
@@ -134,10 +135,20 @@ class DevKvmVcpu(AttributeDescriptor):
 
     # -- running and the rest --------------------------------------------------------------
 
-    def run(self, immediate_exit: bool = False) -> Exit:
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
+        if instructions is not None:
+            raise PlaceError(
+                "a real KVM counts no instructions; single-step the guest, or let it stop at a marker"
+            )
         if self._run_page is None:
             self._run_page = RunPage(self, self._run_page_size)
-        return self._run_page.run(immediate_exit, self._run_limit)
+        return self._run_page.run(immediate_exit, mmio_data, self._run_limit)
+
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        head = packed(GUEST_DEBUG_HEAD, control)
+        self.structure(Ioctl.KVM_SET_GUEST_DEBUG, head + debug_registers(registers))
 
     def get_mp_state(self) -> int:
         (state,) = MP_STATE.unpack(self.structure(Ioctl.KVM_GET_MP_STATE, bytes(MP_STATE.size)))

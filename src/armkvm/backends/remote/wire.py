@@ -24,7 +24,7 @@ from armkvm.errors import ArmKvmError
 from armkvm.state import Exit, Mmio, SystemEvent
 
 MAGIC = b"armkvm"
-VERSION = 1
+VERSION = 2
 HELLO = Struct("<6sH")
 FRAME = Struct("<IB")
 MAX_BODY = 4 << 20
@@ -341,11 +341,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(36, "get_one_reg_null", (U64,)),
     Operation(37, "set_one_reg_null", (U64,)),
     Operation(38, "reg_list", (optional(U64),), REGS),
-    Operation(39, "run", (BOOL,), EXIT),
+    Operation(39, "run", (BOOL, BYTES, optional(U64)), EXIT),
     Operation(40, "get_mp_state", (), U32),
     Operation(41, "set_mp_state", (U32,)),
     Operation(42, "get_vcpu_events", (), BYTES),
     Operation(43, "set_vcpu_events", (BYTES,)),
+    Operation(44, "set_guest_debug", (U32, BYTES)),
     # attributes, of a device, a vCPU or a virtual machine
     Operation(50, "has_attr", (U32, U64)),
     Operation(51, "get_attr", (U32, U64, U32), BYTES),

@@ -189,7 +189,9 @@ _L1IP = field("CTR_EL0", "L1Ip")
 
 
 def _check_ctr(guest: Guest, value: int, limit: int) -> int | Refused:
-    """VPIPT and AIVIVT instruction caches are not emulated; PIPT may be shown as VIPT."""
+    """Where the policy is written: PIPT may be shown as VIPT; VPIPT and AIVIVT caches are not emulated."""
+    if not _L1IP.mask & effective_mask(guest.profile.id_table, _L1IP.register):
+        return value
     if _L1IP.extract(value) in (0, 1):
         return Refused(rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3")
     return value
