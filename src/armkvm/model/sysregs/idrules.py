@@ -40,11 +40,11 @@ class Guest:
 
 
 SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
-    # The CPU's own value of these is welcome back, and dropped.
     (field("ID_AA64MMFR2_EL1", "NV"), HIDES_NV),
     (field("ID_AA64PFR0_EL1", "MPAM"), HIDES_MPAM),
     (field("ID_AA64PFR1_EL1", "MPAM_frac"), HIDES_MPAM),
 )
+"""Fields with the behaviour that hides them. The CPU's own value is welcome back, and dropped."""
 _HIDDEN_BY = dict(SHOWN_ONCE)
 
 
