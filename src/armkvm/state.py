@@ -99,6 +99,8 @@ class HostFacts:
     variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2. `origin` says where
     the facts come from, `notes` what a user of them should be told. `hidden` holds, by ID register, the
     CPU's own fields that its kernel no longer shows but takes back (MPAM, NV), where they are known.
+    `writable_masks` and `behaviours` (by name, whether the kernel has it) are what a probe saw; what it
+    did not see is as the profile says.
     """
 
     name: str
@@ -117,6 +119,7 @@ class HostFacts:
     writable_masks: Mapping[RegId, int] | None = None
     vgic: Mapping[str, int] = field(default_factory=dict)
     hidden: Mapping[RegId, int] = field(default_factory=dict)
+    behaviours: Mapping[str, bool] = field(default_factory=dict)
     origin: str = ""
     notes: tuple[str, ...] = ()
 

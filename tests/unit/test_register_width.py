@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import armkvm
-from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.errors import KvmError
 
@@ -15,16 +14,6 @@ WIDE, NARROW = (F.PSCI_0_2,), (F.PSCI_0_2, F.EL1_32BIT)
 def test_a_width_the_cpu_lacks_fixes_nothing() -> None:
     """Recorded on 6.1 on a Neoverse V1, which runs AArch32 at EL0 only: EINVAL, and then 64 bits."""
     vcpu = armkvm.connect("model:neoverse-v1?kernel=6.1").create_vm().create_vcpu(0)
-    with pytest.raises(KvmError, match="EINVAL"):
-        vcpu.init(NARROW)
-    vcpu.init(WIDE)
-
-
-def test_a_width_that_memory_tags_forbid_fixes_nothing() -> None:
-    """As `kvm_set_vm_width` has it: MTE refuses 32 bits before the width is settled."""
-    vm = armkvm.connect("model:max-mte?kernel=6.1").create_vm()
-    vm.enable_cap(Cap.ARM_MTE)
-    vcpu = vm.create_vcpu(0)
     with pytest.raises(KvmError, match="EINVAL"):
         vcpu.init(NARROW)
     vcpu.init(WIDE)

@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.kernel:
         before = _divided(now, keep)
         now = fleet.gather(args.hosts, skip_broken=args.skip_broken, kernels=dict(args.kernel))
+    fleet.tell(now)
     pools = _divided(now, keep)
     admitted = [_admitted(host, now, pools) for host in args.admit]
     takers = [_takers(name, now) for name in args.vm]

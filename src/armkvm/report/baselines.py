@@ -89,6 +89,14 @@ def _obstacles(obstacles: Sequence[Obstacle], sizes: Mapping[str, int]) -> Table
     return Table(("OBSTACLE", "BECAUSE", "VALUE", "HOSTS"), rows)
 
 
+def aarch32_last(obstacles: Sequence[Obstacle]) -> list[Obstacle]:
+    """Obstacles with those of the AArch32 view at the end: there are many, and few guests mind them."""
+    return sorted(
+        obstacles,
+        key=lambda one: one.what.startswith(("ID_", "MVFR")) and not one.what.startswith("ID_AA64"),
+    )
+
+
 def named(hosts: Sequence[str], sizes: Mapping[str, int]) -> str:
     """Hosts for a line of text, each with how many are like it; only the first few."""
     told = [f"{host} (x{sizes[host]:,})" if sizes.get(host, 1) > 1 else host for host in hosts]

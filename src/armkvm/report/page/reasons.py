@@ -99,7 +99,7 @@ def obstacles(found: Sequence[Obstacle], sizes: Mapping[str, int], heading: str)
             "\n".join(f"{value}: {baselines.named(hosts, sizes)}" for value, hosts in obstacle.camps),
             obstacle.because,
         )
-        for obstacle in found
+        for obstacle in baselines.aarch32_last(found)
     ]
     return table(heading, (), ("Decides", BITS, "Differ in", "Insists on", "Because"), rows)
 
@@ -108,7 +108,7 @@ def both(found: Baseline, sizes: Mapping[str, int]) -> tuple[Block, ...]:
     """A vCPU for all the hosts of a baseline with its costs, or why there is none."""
     if found.guest is None:
         return (obstacles(found.obstacles, sizes, "No vCPU suits both: no value of these does"),)
-    guest = Block("A new VM for both", headings=("", ""), rows=tuple(baselines.guest_rows(found.guest)))
+    guest = Block("What both accept", headings=("", ""), rows=tuple(baselines.guest_rows(found.guest)))
     return (guest, costs(found.losses, sizes)) if found.losses else (guest,)
 
 
