@@ -24,9 +24,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     guest.add_argument(
         "--guest", type=Path, metavar="FILE", help="run this program: a flat binary, or a static ELF file"
     )
-    where = guest.add_mutually_exclusive_group()
-    where.add_argument("--at-marker", type=_count, metavar="N", help="stop at its N-th marker (default 1)")
-    where.add_argument("--after", type=_count, metavar="N", help="stop after N instructions")
+    guest.add_argument(
+        "--at-marker", type=_count, metavar="N", help="stop at its N-th marker (default: the first)"
+    )
+    guest.add_argument(
+        "--after", type=_count, metavar="N", help="stop N instructions after that marker, or after the start"
+    )
     guest.add_argument("--memory", type=_count, default=1, metavar="MIB", help="MiB of memory (default 1)")
 
 
@@ -74,7 +77,8 @@ def _run_guest(args: argparse.Namespace) -> Outcome:
     if memory > MOST_BYTES:
         raise UsageError(f"a guest has at most {MOST_BYTES >> 20} MiB of memory, not {args.memory}")
     program = parse(read_bounded(args.guest, MOST_BYTES), str(args.guest), memory)
-    stop = StopAt(instructions=args.after, marker=args.at_marker or 1)
+    first = 1 if args.after is None else None
+    stop = StopAt(args.at_marker or first, args.after)
     with open_place(args.source) as source, open_place(args.destination, args.record) as destination:
         wanted = wishes.wanted(args, source)
         offers = [offered_lengths(place, wanted) for place in (source, destination)]

@@ -30,15 +30,16 @@ _EVENTS = {1: "SYSTEM_OFF", 2: "SYSTEM_RESET", 3: "a crash", 4: "a wakeup", 5: "
 
 @dataclass(frozen=True, slots=True)
 class StopAt:
-    """Where to stop a guest: after so many instructions, or at its n-th marker."""
+    """Where to stop a guest: at its n-th marker, after so many instructions, or so many after a marker."""
 
+    marker: int | None = None
     instructions: int | None = None
-    marker: int = 1
 
     def __str__(self) -> str:
-        if self.instructions is None:
-            return f"marker {self.marker}"
-        return f"{self.instructions:,} instruction{'' if self.instructions == 1 else 's'}"
+        after = ""
+        if self.instructions is not None:
+            after = f"{self.instructions:,} instruction{'' if self.instructions == 1 else 's'} after "
+        return after + ("the start" if self.marker is None else f"marker {self.marker}")
 
 
 class End(Enum):
@@ -118,22 +119,36 @@ class Board:
 
     def run(self, stop: StopAt | None = None) -> Ending:
         """Run until it ends, or stops where told; then no access is left half done."""
-        left = None if stop is None else stop.instructions
-        if left == 0:
-            return Ending(End.STOPPED, f"after {stop}")
-        while True:
+        if stop is None:
+            return self._run()
+        ending = Ending(End.STOPPED, str(stop))
+        if stop.marker is not None:
+            ending = self._run(marker=stop.marker)
+        if stop.instructions is not None and ending.end is End.STOPPED:
+            ending = self._run(instructions=stop.instructions)
+        return Ending(End.STOPPED, str(stop)) if ending.end is End.STOPPED else ending
+
+    def _run(self, *, marker: int | None = None, instructions: int | None = None) -> Ending:
+        left = instructions
+        stopped = Ending(End.STOPPED, "")
+        while left is None or left > 0:
             try:
                 exited = self._vcpu.run(instructions=left)
             except KvmError as refused:
-                return self._refused(refused, stop if left is not None else None)
+                executed = refused.count or 0
+                if left is None or refused.errno != EINTR or not executed or not _by_limit(refused):
+                    return _failed(refused)
+                left -= executed  # less than it was told to, where the place's own limit came first
+                continue
             ending = self._ending(exited)
             if ending is not None:
                 return ending
             if left is not None:
                 left -= exited.executed or 0
-            if (left is not None and left <= 0) or self._is_at(stop, exited.mmio):
+            if left == 0 or self._is_at(marker, exited.mmio):
                 self._complete()
-                return Ending(End.STOPPED, f"after {stop}" if left is not None else f"at {stop}")
+                return stopped
+        return stopped
 
     def outcome(self, ending: Ending) -> Outcome:
         """What the run comes to, now that it has ended."""
@@ -141,9 +156,9 @@ class Board:
         digest = sha256(self.read_memory()).hexdigest()
         return Outcome(bytes(done.printed), tuple(done.markers), tuple(done.others), ending, digest)
 
-    def _is_at(self, stop: StopAt | None, access: Mmio | None) -> bool:
+    def _is_at(self, marker: int | None, access: Mmio | None) -> bool:
         reached = access is not None and access.is_write and access.address == MARKER
-        return bool(stop and stop.instructions is None and reached and len(self.done.markers) == stop.marker)
+        return marker is not None and reached and len(self.done.markers) == marker
 
     def _complete(self) -> None:
         """Have KVM finish the access it left to us: state is whole only then (KVM_EXIT_MMIO)."""
@@ -152,13 +167,6 @@ class Board:
         except KvmError as refused:
             if refused.errno != EINTR:
                 raise
-
-    def _refused(self, refused: KvmError, stop: StopAt | None) -> Ending:
-        by_limit = refused.rule is None or refused.rule.name == "run-limit"
-        if refused.errno == EINTR and stop is not None and by_limit:
-            return Ending(End.STOPPED, f"after {stop}")
-        why = refused.detail or (refused.rule.sentence if refused.rule else "")
-        return Ending(End.FAILED, f"KVM_RUN: {errno_name(refused.errno or 0)}" + (f", {why}" if why else ""))
 
     def _ending(self, exited: Exit) -> Ending | None:
         """The ending an exit means; None after a device access, which is done."""
@@ -176,6 +184,16 @@ class Board:
                 End.FAILED, f"it exited {done.exits:,} times and printed {len(done.printed):,} bytes"
             )
         return None
+
+
+def _by_limit(refused: KvmError) -> bool:
+    """Whether a limit ended the run, and not that the guest waits; a real KVM does not tell the two apart."""
+    return refused.rule is None or refused.rule.name == "run-limit"
+
+
+def _failed(refused: KvmError) -> Ending:
+    why = refused.detail or (refused.rule.sentence if refused.rule else "")
+    return Ending(End.FAILED, f"KVM_RUN: {errno_name(refused.errno or 0)}" + (f", {why}" if why else ""))
 
 
 def _name(exited: Exit) -> str:

@@ -10,7 +10,7 @@ import copy
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from armkvm.backends.base import System, Vcpu, Vm
+from armkvm.backends.base import System, Vcpu
 from armkvm.catalog import parse
 from armkvm.migration.board import Board, End, Ending, Outcome, StopAt, Transcript
 from armkvm.migration.build import build
@@ -20,6 +20,7 @@ from armkvm.migration.move import MigrationReport, Prepared, Wanted, configure
 from armkvm.migration.program import Program
 from armkvm.migration.restore import restore
 from armkvm.migration.snapshot import Origin, Snapshot
+from armkvm.migration.verdict import RestoreReport
 
 _PC, _SVCR = parse("PC"), parse("SVCR")
 
@@ -78,20 +79,13 @@ def move_guest(
     if wanted.vcpus != 1:
         raise ValueError(f"a guest is moved with one vCPU, not {wanted.vcpus}")
     found: list[Finding] = []
-    unmoved, halfway, moved, restored = None, None, None, None
-    with ExitStack() as undo:
-        started = _start(source, wanted, program, undo, found, destination=destination)
-        if started is not None:
-            board, _ = started
-            unmoved = board.outcome(board.run())
+    halfway, moved, restored = None, None, None
+    unmoved = run_unmoved(source, wanted, program, found, destination)
     if unmoved is not None:
         halfway = run_halfway(source, wanted, program, stop)
     snapshot = None if halfway is None else halfway.snapshot
     if halfway is not None:
-        with restore(destination, halfway.snapshot) as result:
-            restored = result.report
-            if result.vm is not None:
-                moved = _finish(result.vm, result.vcpus[0], program, halfway)
+        restored, moved = finish(destination, program, halfway)
     return GuestReport(
         program=program,
         stop=stop,
@@ -122,10 +116,31 @@ def run_halfway(source: System, wanted: Wanted, program: Program, stop: StopAt) 
         return Halfway(snapshot=snapshot, memory=board.read_memory(), done=board.done, ending=ending)
 
 
-def _finish(vm: Vm, vcpu: Vcpu, program: Program, halfway: Halfway) -> Outcome:
-    board = Board(vm, vcpu, program.memory, copy.deepcopy(halfway.done))
-    board.write_memory(halfway.memory)
-    return board.outcome(board.run())
+def finish(destination: System, program: Program, halfway: Halfway) -> tuple[RestoreReport, Outcome | None]:
+    """Put a stopped guest into a VM of its own and let it run to its end; None if it did not arrive."""
+    with restore(destination, halfway.snapshot) as result:
+        if result.vm is None:
+            return result.report, None
+        board = Board(result.vm, result.vcpus[0], program.memory, copy.deepcopy(halfway.done))
+        board.write_memory(halfway.memory)
+        return result.report, board.outcome(board.run())
+
+
+def run_unmoved(
+    source: System,
+    wanted: Wanted,
+    program: Program,
+    found: list[Finding] | None = None,
+    destination: System | None = None,
+) -> Outcome | None:
+    """The guest from beginning to end at one place; None, and findings, if it cannot be made there."""
+    with ExitStack() as undo:
+        found = [] if found is None else found
+        started = _start(source, wanted, program, undo, found, destination=destination)
+        if started is None:
+            return None
+        board, _ = started
+        return board.outcome(board.run())
 
 
 def _start(

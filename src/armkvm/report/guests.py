@@ -32,7 +32,7 @@ def guest(report: GuestReport, offers: Sequence[Offered]) -> list[str | Table]:
 def _where(halfway: Halfway) -> str:
     snapshot = halfway.snapshot.vcpus[0]
     mode = f", {_MODES[halfway.svcr & 3]}" if snapshot.sme_lengths else ""
-    return f"{halfway.ending.words}, before {halfway.pc:#x}{mode}"
+    return f"{halfway.ending.words}, at {halfway.pc:#x}{mode}"
 
 
 def _ending(report: GuestReport) -> list[str]:

@@ -28,14 +28,19 @@ def run_counted(run: Callable[[], Exit], set_debug: Callable[[int], None], instr
     set_debug(GuestDebug.ENABLE | GuestDebug.SINGLESTEP)
     try:
         while executed < instructions:
-            left = run()
+            try:
+                left = run()
+            except KvmError as refused:
+                refused.count = executed
+                raise
             if not _is_step(left):
                 return replace(left, executed=executed + 1)
             (syndrome,) = unpack_from("<I", left.payload)
             executed += 1 if syndrome & _EXECUTED_ONE else 0
     finally:
         set_debug(0)
-    raise KvmError(EINTR, Ioctl.KVM_RUN.name, detail=f"{instructions} instructions were executed")
+    detail = f"{instructions} instructions were executed"
+    raise KvmError(EINTR, Ioctl.KVM_RUN.name, detail=detail, count=instructions)
 
 
 def _is_step(left: Exit) -> bool:
