@@ -28,7 +28,7 @@ COMMANDS = [
     "baseline neoverse-v1 neoverse-n1",
     "baseline neoverse-v1 neoverse-n2 --write qemu",
     "pools neoverse-v1 neoverse-n1 --admit neoverse-n2 --vm vm.json",
-    "pools neoverse-v1?kernel=6.12 neoverse-n2 --kernel *=7.3",
+    "pools neoverse-v1?kernel=6.12 neoverse-n2 --kernel *=7.3 --moves",
     "drift neoverse-v1?kernel=6.1 neoverse-v1?kernel=7.3",
 ]
 
