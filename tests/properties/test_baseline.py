@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, lru_cache
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from armkvm.abi import vls
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Direction, Field
 from armkvm.arch.idfields import field, fields_of
+from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem, ModelVcpu
-from armkvm.catalog import id_of, parse
+from armkvm.catalog import id_of
 from armkvm.errors import KvmError
 from armkvm.hosts import library
 from armkvm.migration.baseline import Baseline, baseline
-from armkvm.migration.plan import LENGTHS, finalizing
+from armkvm.migration.provision import PSCI_VERSION, configure, registers
 from armkvm.model.acceptance import accepts, offered
 from armkvm.model.host import Platform
 from armkvm.state import Acceptance, GuestCpu
@@ -59,10 +60,10 @@ def acceptance(altered: Altered, features: frozenset[F]) -> Acceptance:
     return accepts(platform(altered), features)
 
 
-def found_for(hosts: list[Altered]) -> Baseline:
+def found_for(hosts: list[Altered], sizes: dict[str, int] | None = None) -> Baseline:
     labelled = {f"h{number}": host for number, host in enumerate(hosts)}
     offers = {label: offered(platform(host)) for label, host in labelled.items()}
-    return baseline(offers, lambda label, features: acceptance(labelled[label], features))
+    return baseline(offers, lambda label, features: acceptance(labelled[label], features), sizes=sizes)
 
 
 changes = st.lists(
@@ -72,16 +73,13 @@ hosts = st.lists(st.tuples(st.sampled_from(HOSTS), changes), min_size=1, max_siz
 
 
 def vcpu_as(host: Altered, guest: GuestCpu) -> ModelVcpu:
-    """A vCPU of that host with the guest's features and lengths, ID registers as initialised."""
+    """A vCPU of that host with the guest's features, otherwise as initialised."""
     place = platform(host)
     vm = ModelSystem(place.facts, place.profile).create_vm()
     if vm.check_extension(Cap.ARM_WRITABLE_IMP_ID_REGS) > 0:
         vm.enable_cap(Cap.ARM_WRITABLE_IMP_ID_REGS)
     vcpu = vm.create_vcpu(0)
     vcpu.init(guest.features)
-    for reg, lengths in zip(LENGTHS, (guest.sve, guest.sme), strict=True):
-        if lengths:
-            vcpu.set_one_reg(reg, vls.encode(lengths))
     return vcpu
 
 
@@ -102,13 +100,9 @@ def test_every_host_takes_all_of_it(fleet: list[Altered]) -> None:
     for host in fleet if guest is not None else ():
         assert guest is not None
         vcpu = vcpu_as(host, guest)
-        for reg, value in {**guest.id_registers, **guest.bitmaps}.items():
-            assert sticks(vcpu, reg, value), (host, reg)
-        assert guest.psci_version is not None
-        assert sticks(vcpu, parse("KVM_REG_ARM_PSCI_VERSION"), guest.psci_version)
-        what = finalizing({reg for reg, has in zip(LENGTHS, (guest.sve, guest.sme), strict=True) if has})
-        if what is not None:
-            vcpu.finalize(what)
+        configure(vcpu, guest)
+        for reg, value in registers(guest).items():
+            assert vcpu.get_one_reg(reg) == value.to_bytes(reg.size, "little"), (host, reg)
 
 
 @given(hosts, st.randoms(use_true_random=False))
@@ -130,6 +124,8 @@ def test_it_never_shrinks_when_a_host_leaves(fleet: list[Altered], data: st.Data
     assert before.features <= after.features
     assert before.sve.is_prefix_of(after.sve)
     assert before.sme.is_prefix_of(after.sme)
+    assert (before.psci_version or 0) <= (after.psci_version or 0)
+    assert all(not bits & ~after.bitmaps[reg] for reg, bits in before.bitmaps.items())
     for part, old in ordered_fields(before):
         new = part.extract(after.id_registers[id_of(part.register)])
         assert part.rank(old) <= part.rank(new), part
@@ -143,6 +139,55 @@ def ordered_fields(guest: GuestCpu) -> list[tuple[Field, int]]:
         for part in fields_of(reg.encoding)
         if part.direction is not Direction.EXACT and part.width <= 4
     ]
+
+
+@given(hosts, st.data())
+@settings(max_examples=40)
+def test_leaving_out_the_fewest_hosts_gives_the_others_a_baseline(
+    fleet: list[Altered], data: st.DataObject
+) -> None:
+    """No smaller number of hosts would do, as every set of them shows; alike hosts are counted."""
+    sizes = {f"h{number}": data.draw(st.integers(1, 3)) for number in range(len(fleet))}
+    found = found_for(fleet, sizes)
+    assert (found.guest is None) == bool(found.to_leave_out)
+    kept = [number for number in range(len(fleet)) if f"h{number}" not in found.to_leave_out]
+    assert found_for([fleet[number] for number in kept]).guest is not None
+    most = sum(sizes[f"h{number}"] for number in kept)
+    for some in (some for n in range(1, len(fleet)) for some in combinations(range(len(fleet)), n)):
+        if sum(sizes[f"h{number}"] for number in some) > most:
+            assert found_for([fleet[number] for number in some]).guest is None
+
+
+@given(hosts)
+@settings(max_examples=40)
+def test_obstacles_are_told_by_who_insists_on_what(fleet: list[Altered]) -> None:
+    """Every host is in one camp of each obstacle, and each camp alone agrees."""
+    for obstacle in found_for(fleet).obstacles:
+        camps = [set(members) for _, members in obstacle.camps]
+        assert len(camps) > 1
+        assert sorted(label for members in camps for label in members) == sorted(
+            f"h{number}" for number in range(len(fleet))
+        )
+        assert all(any(members <= takers for takers in obstacle.takers) for members in camps)
+
+
+@given(hosts)
+@settings(max_examples=25)
+def test_nothing_can_be_added_without_some_host_refusing(fleet: list[Altered]) -> None:
+    """Not a vector length, nor a PSCI version, nor a bit of a firmware bitmap."""
+    guest = found_for(fleet).guest
+    if guest is None:
+        return
+    own = [acceptance(host, guest.features) for host in fleet]
+    for name, lengths in (("sve", guest.sve), ("sme", guest.sme)):
+        for vq in range(lengths.max + 1, 17):
+            longer = VectorLengths([*lengths, vq])
+            assert not all(longer.is_prefix_of(getattr(each, name)) for each in own)
+    fresh = [vcpu_as(host, guest) for host in fleet]
+    for reg, value in {**guest.bitmaps, PSCI_VERSION: guest.psci_version or 0}.items():
+        for more in {value | 1 << bit for bit in range(8)} | {value + 1, 0x10003} - {value}:
+            if more > value:
+                assert not all(sticks(vcpu, reg, more) for vcpu in fresh), (reg, more)
 
 
 @given(hosts)

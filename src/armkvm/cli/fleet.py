@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,14 @@ from armkvm.hosts.inventory import Inventory, is_inventory, read_into
 from armkvm.migration.pools import Kind
 from armkvm.model.acceptance import accepts, offered
 from armkvm.model.host import Platform
+from armkvm.report.baselines import named
 
 if TYPE_CHECKING:
     from armkvm.abi.vcpu_features import VcpuFeature
     from armkvm.state import Acceptance, HostFacts
 
 FAULTS_SHOWN = 100
+NOTES_SHOWN = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +67,7 @@ class Fleet:
         return wider
 
 
-def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
+def gather(words: Sequence[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
     """The fleet of these hosts. `kernels`: hosts, by label, to be seen through another kernel.
 
     InputError with every broken host, unless they are to be skipped.
@@ -83,7 +85,7 @@ def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str
         raise UsageError("no host is left")
     for label, kernel in (kernels or {}).items():
         for each in [label] if label != "*" else [one for some in inventory.labels.values() for one in some]:
-            _reseat(inventory, each, kernel)
+            _reseat(inventory, each, kernel, on_its_own=each in words)
     kinds, platforms = [], {}
     for kind, labels in inventory.labels.items():
         speaker = min(labels)
@@ -98,6 +100,18 @@ def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str
     if not kinds:
         raise UsageError("no host is left")
     return Fleet(tuple(sorted(kinds, key=lambda kind: kind.speaker)), platforms)
+
+
+def tell(fleet: Fleet) -> None:
+    """Say on stderr what a user of these hosts should know of them, alike notes once."""
+    noted: dict[str, list[str]] = {}
+    for kind in fleet.kinds:
+        for note in fleet.platforms[kind.speaker].facts.notes:
+            noted.setdefault(note, []).append(kind.speaker)
+    for note, speakers in list(noted.items())[:NOTES_SHOWN]:
+        say(f"note: {note} ({named(speakers, fleet.sizes)})")
+    if len(noted) > NOTES_SHOWN:
+        say(f"note: and {len(noted) - NOTES_SHOWN} more, which --html lists")
 
 
 def _report_broken(inventory: Inventory, *, skip: bool) -> None:
@@ -117,11 +131,18 @@ def _report_broken(inventory: Inventory, *, skip: bool) -> None:
         say(f"left out: {bad}")
 
 
-def _reseat(inventory: Inventory, label: str, kernel: str) -> None:
-    """The host as it would be under another kernel."""
+def _reseat(inventory: Inventory, label: str, kernel: str, *, on_its_own: bool) -> None:
+    """The host as it would be under another kernel.
+
+    `on_its_own`: its label is a word that finds it, and may find what was recorded under that kernel.
+    """
     for kind, labels in inventory.labels.items():
         if label in labels:
-            facts: HostFacts = library.seen_through(inventory.facts[kind], kernel)[0]
+            facts: HostFacts
+            if on_its_own and ":" not in label:
+                facts = given.host_facts(f"{given.name_of(label)}?kernel={kernel}")
+            else:
+                facts = library.seen_through(inventory.facts[kind], kernel)[0]
             labels.remove(label)
             if not labels:
                 del inventory.labels[kind]

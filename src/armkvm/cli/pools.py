@@ -6,14 +6,14 @@ import argparse
 
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.model import ModelSystem
-from armkvm.cli import fleet, given, page, wishes
+from armkvm.cli import fleet, given, page, spread, wishes
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.cli.terminal import progress
 from armkvm.migration.check import check_states
 from armkvm.migration.pools import Kind, Partition, admit, partition
 from armkvm.migration.snapshot import Snapshot
 from armkvm.model.host import Platform
-from armkvm.report import pooling
+from armkvm.report import pooling, verdicts
 from armkvm.report.pooling import Admitted, Takers
 
 
@@ -49,6 +49,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vm", action="append", default=[], metavar="FILE", help="which hosts can take this snapshot's VM"
     )
+    parser.add_argument(
+        "--moves",
+        action="store_true",
+        help="between which kinds of hosts VMs can move that have all there is",
+    )
+    spread.arguments(parser)
 
 
 def _reseated(text: str) -> tuple[str, str]:
@@ -66,6 +72,7 @@ def run(args: argparse.Namespace) -> Outcome:
     if args.kernel:
         before = _divided(now, keep)
         now = fleet.gather(args.hosts, skip_broken=args.skip_broken, kernels=dict(args.kernel))
+    fleet.tell(now)
     pools = _divided(now, keep)
     admitted = [_admitted(host, now, pools) for host in args.admit]
     takers = [_takers(name, now) for name in args.vm]
@@ -76,11 +83,13 @@ def run(args: argparse.Namespace) -> Outcome:
 
         drawn = page.fleet(now, pools)
         page.write(args.html, told.pools(drawn, pools, before, admitted, takers))
-    return Outcome(
-        DONE if len(pools.pools) == 1 and placed else FINDINGS,
-        pooling.text(pools, now.sizes, before, admitted, takers),
-        pooling.tree(pools, before, admitted, takers),
-    )
+    parts = pooling.text(pools, now.sizes, before, admitted, takers)
+    tree = pooling.tree(pools, before, admitted, takers)
+    if args.moves:
+        arrived = spread.arrived(now, workers=args.workers, dask=args.dask)
+        parts += verdicts.text(arrived, now.sizes)
+        tree["moves"] = verdicts.tree(arrived)
+    return Outcome(DONE if len(pools.pools) == 1 and placed else FINDINGS, parts, tree)
 
 
 def _divided(hosts: fleet.Fleet, keep: frozenset[VcpuFeature]) -> Partition:

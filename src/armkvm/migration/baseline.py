@@ -16,6 +16,7 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Direction, Field, Kind
 from armkvm.arch.vectors import VectorLengths
 from armkvm.catalog import name_of
+from armkvm.migration.agreement import Takers, largest_agreeing, maximal
 from armkvm.state import Acceptance, GuestCpu
 
 Accepts = Callable[[str, frozenset[F]], Acceptance]
@@ -47,12 +48,13 @@ class Obstacle:
     """A register or field for which no value suits every host.
 
     `camps` are the hosts by what they insist on, the largest first; leaving out all but one of
-    them removes the obstacle.
+    them removes the obstacle. `takers` are the largest sets of hosts that agree on a value.
     """
 
     what: str
     because: str
     camps: tuple[tuple[str, tuple[str, ...]], ...]
+    takers: Takers
 
     @property
     def to_leave_out(self) -> frozenset[str]:
@@ -62,17 +64,16 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The answer for a fleet: what a VM can be given everywhere, or why there is no such thing."""
+    """The answer for a fleet: what a VM can be given everywhere, or why there is no such thing.
+
+    `to_leave_out` are the fewest hosts without which the others have a baseline.
+    """
 
     hosts: tuple[str, ...]
     guest: GuestCpu | None
     losses: tuple[Loss, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-
-    @property
-    def to_leave_out(self) -> frozenset[str]:
-        """Hosts to leave out so that the others have a baseline."""
-        return frozenset().union(*(obstacle.to_leave_out for obstacle in self.obstacles))
+    to_leave_out: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,16 @@ class _Fleet:
 
 
 def baseline(
-    offers: Mapping[str, frozenset[F]], accepts: Accepts, wanted: frozenset[F] | None = None
+    offers: Mapping[str, frozenset[F]],
+    accepts: Accepts,
+    wanted: frozenset[F] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Baseline:
     """The baseline of the hosts in `offers` (label -> features offered).
 
     `wanted` restricts the features; by default every group that all hosts offer is kept, unless
-    leaving it out is what makes a baseline possible.
+    leaving it out is what makes a baseline possible. `sizes`: how many hosts a label stands for, 1
+    if it is not said; the fewest of those are left out where there is no baseline.
     """
     labels = tuple(sorted(offers))
     if not labels:
@@ -158,7 +163,15 @@ def baseline(
         fleet = _fold(labels, features - empty, accepts)
     losses += lost_lengths
     if fleet.obstacles:
-        return Baseline(hosts=labels, guest=None, losses=tuple(losses), obstacles=tuple(fleet.obstacles))
+        obstacles = tuple(fleet.obstacles)
+        agreeing = largest_agreeing(labels, (obstacle.takers for obstacle in obstacles), sizes or {})
+        return Baseline(
+            hosts=labels,
+            guest=None,
+            losses=tuple(losses),
+            obstacles=obstacles,
+            to_leave_out=frozenset(labels) - agreeing,
+        )
     guest = GuestCpu(
         features=features - empty,
         sve=lengths.get(F.SVE, VectorLengths()),
@@ -312,8 +325,9 @@ def _obstacle(part: Field, column: _Column) -> Obstacle:
         value = max(candidates, key=lambda value: len(takers[value]))
         camps.append((part.told(value), tuple(sorted(takers[value]))))
         remaining -= takers[value]
+    agreeing = maximal(frozenset(column.split(part, value)[0]) for value in candidates)
     because = "no value of this field sticks on every host"
-    return Obstacle(what=str(part), because=because, camps=tuple(camps))
+    return Obstacle(what=str(part), because=because, camps=tuple(camps), takers=agreeing)
 
 
 def _fold_rest(column: _Column, fleet: _Fleet) -> None:
@@ -325,16 +339,19 @@ def _fold_rest(column: _Column, fleet: _Fleet) -> None:
 
 
 def _fold_identity(fleet: _Fleet) -> None:
-    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own."""
+    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own.
+
+    They are part of the baseline only where they have to be chosen, which takes a capability.
+    """
     writable = all(host.identity_is_writable for host in fleet.hosts)
     for reg in fleet.hosts[0].identity:
-        if not writable:
-            held = [
-                (host.initial[reg], [label]) for label, host in zip(fleet.labels, fleet.hosts, strict=True)
-            ]
-            _agree(name_of(reg), reg, held, fleet)
-        elif len(set(fleet.values(reg))) > 1:
-            fleet.registers[reg] = min(fleet.values(reg))
+        values = fleet.values(reg)
+        if len(set(values)) == 1:
+            continue
+        if writable:
+            fleet.registers[reg] = min(values)
+        else:
+            _agree(name_of(reg), reg, zip(values, ([label] for label in fleet.labels), strict=True), fleet)
 
 
 _ALL_BITS = (1 << 64) - 1
@@ -351,7 +368,10 @@ def _agree(what: str, reg: RegId, held: Iterable[tuple[int, list[str]]], fleet: 
     ordered = sorted(camps.items(), key=lambda camp: (-len(camp[1]), camp[0]))
     told = tuple((f"{value:#x}", tuple(sorted(members))) for value, members in ordered)
     fleet.witnesses.update(members[0] for members in camps.values())
-    fleet.obstacles.append(Obstacle(what=what, because="fixed by each host, and unlike", camps=told))
+    takers = frozenset(map(frozenset, camps.values()))
+    fleet.obstacles.append(
+        Obstacle(what=what, because="fixed by each host, and unlike", camps=told, takers=takers)
+    )
 
 
 def _common_bitmaps(hosts: Sequence[Acceptance]) -> dict[RegId, int]:

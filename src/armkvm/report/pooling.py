@@ -79,10 +79,12 @@ def _apart(division: Partition, sizes: Mapping[str, int]) -> list[tuple[str, ...
         pair = f"{one + 1} and {two + 1}"
         if not obstacles:
             rows.append((pair, "features that are to be kept, or that one would lose", ""))
-        for obstacle in obstacles:
+        for obstacle in baselines.aarch32_last(obstacles)[:_MANY_OBSTACLES]:
             camps = "; ".join(f"{value}: {baselines.named(hosts, sizes)}" for value, hosts in obstacle.camps)
             rows.append((pair, obstacle.what, camps))
             pair = ""
+        if len(obstacles) > _MANY_OBSTACLES:
+            rows.append(("", f"and {len(obstacles) - _MANY_OBSTACLES} more", ""))
     return rows
 
 
@@ -98,6 +100,8 @@ def _admission(number: int, found: Admission) -> tuple[str, str, str]:
 
 
 _MANY = 3
+_MANY_OBSTACLES = 8
+"""As many obstacles are told of two pools; of more the number, and --json has all."""
 
 
 def _count(number: int, what: str) -> str:

@@ -9,6 +9,15 @@
     return node;
   };
 
+  // -- a table that is wider than its place can be reached and scrolled by keyboard -----------------
+  const watchWidth = new ResizeObserver((changes) => {
+    for (const { target } of changes) {
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+    }
+  });
+  for (const scroll of document.querySelectorAll(".scroll")) watchWidth.observe(scroll);
+
   // -- bits: where in the register a field lies ---------------------------------------------------
   const strip = (words) => {
     const [high, low] = [words.split(":")[0], words.split(":").pop()].map(Number);
@@ -40,9 +49,9 @@
       make("tr", "", ...row.map((word, n) => drawCell(headings[n], text(word), n === 0))));
     const scroll = make("div", "", make("table", "", ...head, make("tbody", "", ...rows)));
     scroll.className = "scroll";
-    scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
+    scroll.setAttribute("role", "group");
     scroll.setAttribute("aria-label", text(table.heading));
+    watchWidth.observe(scroll);
     return scroll;
   };
   const draw = (table) => {
