@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from tests import gics
 from tests.hosts import recorded, system
 from tests.recordings import GOLDEN
@@ -13,9 +15,10 @@ from tests.recordings import GOLDEN
 from armkvm.abi.structs import ExitReason
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.accesses import find_access
+from armkvm.arch.sysregs import NAMES
 from armkvm.backends.model import ModelVcpu, ModelVm
 from armkvm.catalog import parse
-from armkvm.errors import PlaceError
+from armkvm.errors import KvmError, PlaceError
 
 RAM, DEVICE = 0x4000_0000, 0x0900_0000
 EL1H, EL2H = 0x3C5, 0x3C9
@@ -257,6 +260,46 @@ def test_a_length_is_clamped_when_it_is_used(e2h: bool) -> None:
 def test_what_is_not_modelled_is_said(code: list[int], words: str) -> None:
     with pytest.raises(PlaceError, match=words):
         machine(code, [NOP]).vcpu.run()
+
+
+def test_registers_that_the_vcpu_lacks_are_undefined() -> None:
+    """SMCR_EL2 and SMPRIMAP_EL2 of a vCPU without SME."""
+    for name in ("SMCR_EL2", "SMPRIMAP_EL2"):
+        assert reported(machine([mrs(1, name)], []))[:2] == (2, esr(0))
+
+
+_NAMED = st.sampled_from(sorted(NAMES)).map(int)
+_RT = st.integers(0, 30)
+_WORDS = st.one_of(
+    st.builds(
+        lambda reg, rt, way: 0xD500_0000 | reg << 5 | rt | way << 21,
+        _NAMED,
+        st.integers(0, 30),
+        st.booleans(),
+    ),
+    st.integers(0, 2**22 - 1).map(lambda low: 0xD500_0000 | low),
+    st.sampled_from([ERET, 0xD69F_0BFF, WFI, svc(1), hvc(1), smc(0), 0xD503_477F, RDVL_X1, tell(1)]),
+    st.integers(0, 2**32 - 1),
+)
+_HCRS = st.sampled_from([RW | API_APK, RW | TGE | API_APK, 0, TSC | TWI | API_APK, (1 << 64) - 1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(_WORDS, max_size=20),
+    st.lists(_WORDS, max_size=20),
+    _HCRS,
+    st.sampled_from([EL1H, EL2H, 0x3C0, 0x3DF]),
+    st.booleans(),
+)
+def test_a_hostile_hypervisor_hurts_itself_alone(
+    before: list[int], after: list[int], hcr: int, spsr: int, e2h: bool
+) -> None:
+    """Any words at both levels: an exit, a documented refusal, or a gap that is named, within the budget."""
+    guest = machine([*before, *enter(hcr, spsr)], after, F.SVE, e2h=e2h)
+    with suppress(KvmError, PlaceError):
+        for _ in range(3):
+            guest.vcpu.run(instructions=200)
 
 
 # -- two levels, with ZA -------------------------------------------------------------------------

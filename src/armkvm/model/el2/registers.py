@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from armkvm.arch.accesses import access_name, find_access
 from armkvm.arch.encoding import SysReg
-from armkvm.arch.sysregs import NAMES, sysreg
+from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.cpu.exceptions import Unmodelled
 from armkvm.cpu.port import CPACR_EL1, SMCR_EL1, ZCR_EL1, Refusal
@@ -75,11 +75,15 @@ class El2Registers(GuestRegisters):
         return super().write(reg, value, el)
 
     def read_named(self, reg: SysReg) -> int | Refusal:
-        """A register by what it is, whatever a name means at EL2."""
-        return super().read(reg, 1)
+        """A register by what it is, whatever a name means at EL2. All of these trap: what the vCPU has not
+        is UNDEFINED.
+        """
+        return Refusal.UNDEFINED if _is_hidden(self._vcpu, reg) else super().read(reg, 1)
 
     def write_named(self, reg: SysReg, value: int) -> Refusal | None:
         """Likewise."""
+        if _is_hidden(self._vcpu, reg):
+            return Refusal.UNDEFINED
         self.refuse_translation(reg, value)
         return super().write(reg, value, 1)
 
@@ -125,5 +129,10 @@ class El2Registers(GuestRegisters):
 
 
 def _has(vcpu: Vcpu, reg: SysReg) -> bool:
-    row = BY_ID.get(int(id_of(reg))) if reg in NAMES else None
+    row = BY_ID.get(int(id_of(reg)))
     return row is not None and row.visible(vcpu)
+
+
+def _is_hidden(vcpu: Vcpu, reg: SysReg) -> bool:
+    row = BY_ID.get(int(id_of(reg)))
+    return row is not None and not row.visible(vcpu)
