@@ -21,11 +21,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     asked_for_lab = "lab" in config.option.markexpr
+    asked_for_long = "long" in config.option.markexpr
     for item in items:
         if item.get_closest_marker("shared") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=ABSENT))
         if item.get_closest_marker("lab") and not asked_for_lab:
             item.add_marker(pytest.mark.skip(reason="boots Linux under QEMU; ask for it with -m lab"))
+        if item.get_closest_marker("long") and not asked_for_long:
+            item.add_marker(pytest.mark.skip(reason="takes minutes; ask for it with -m long"))
 
 
 @pytest.fixture(scope="session")

@@ -151,9 +151,10 @@ class Acceptance:
     """What one host's KVM accepts for a vCPU with given features, before it first runs.
 
     `initial` holds the feature ID registers as initialised, which are also the most they may be
-    set to. `fields` has, by ID field of at most six bits, the values that stick when written, as a
-    set of bits (bit v for value v); wider fields accept what they are. `identity` registers
-    (MIDR_EL1 and its like) take any value if `identity_is_writable`.
+    set to. `fields` has, by register and ID field of at most six bits, the values that stick when
+    written, as a set of bits (bit v for value v); wider fields accept what they are. Hosts for which
+    a register is the same share its mapping. `identity` registers (MIDR_EL1 and its like) take any
+    value if `identity_is_writable`.
     """
 
     host: str
@@ -162,13 +163,11 @@ class Acceptance:
     sve: VectorLengths
     sme: VectorLengths
     initial: Mapping[RegId, int]
-    fields: Mapping[Field, int]
+    fields: Mapping[RegId, Mapping[Field, int]]
     identity: Mapping[RegId, int]
     identity_is_writable: bool
     bitmaps: Mapping[RegId, int]
     psci_versions: tuple[int, ...]
-    workarounds: Mapping[RegId, int]
-    listed: frozenset[RegId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +189,14 @@ class SystemEvent:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it."""
+    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it.
+
+    `executed` counts the guest's instructions if the run was given a limit on them, the one that
+    led to the exit included.
+    """
 
     reason: int
     mmio: Mmio | None = None
     system_event: SystemEvent | None = None
     payload: bytes = b""
+    executed: int | None = None

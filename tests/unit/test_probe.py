@@ -190,8 +190,8 @@ def test_a_probe_closes_what_it_makes_and_needs_no_memory(monkeypatch: pytest.Mo
     def noted(kind: type[ModelVm | ModelVcpu | ModelDevice]) -> None:
         before = kind.__init__
 
-        def init(self: ModelVm, inner: object) -> None:
-            before(self, inner)  # type: ignore[arg-type]
+        def init(self: ModelVm, *arguments: object) -> None:
+            before(self, *arguments)  # type: ignore[arg-type]
             made.append(self)
 
         monkeypatch.setattr(kind, "__init__", init)

@@ -17,8 +17,6 @@ end the process when translated (see `poison`).
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from unicorn import arm64_const as arm
 
 from armkvm.arch.encoding import SysReg
+from armkvm.cpu.counting import InstructionCounter
 from armkvm.cpu.guest_memory import IPA_LIMIT, PAGE, GuestMemory
 from armkvm.cpu.native import RegisterBatch, address_of
 from armkvm.cpu.poison import poisonous
@@ -96,8 +95,6 @@ class Handler(Protocol):
 
     def on_watched(self, va: int) -> None: ...
 
-    def on_block(self, va: int, size: int) -> None: ...
-
 
 class Engine:
     """One Unicorn CPU. `regs` holds X0..X30, SP, PC, PSTATE, FPCR, FPSR after `pull`."""
@@ -127,8 +124,10 @@ class Engine:
         self._scanned: dict[int, bytes] = {}  # physical page -> what was in it when it was scanned
         self._writable: set[int] = set()  # physical pages the engine may have a writable mapping of
         self._poison: dict[int, list[int]] = {}  # virtual page -> addresses the engine must not translate
-        self._exit: int | None = None
+        self.counter = InstructionCounter(self._uc)
+        self._counted = False
         self.conflict: AccessKind | None = None
+        self.begun_in_vain = False  # the access that failed was of an instruction, not to fetch one
         self._refused: int | None = None
         self._running = False
         self.deferred = False
@@ -224,15 +223,22 @@ class Engine:
 
     # Running
 
-    def start(self, pc: int, microseconds: int = 0) -> bool:
-        """Run from `pc` until something stops it; False if that was an access without memory."""
+    def start(self, pc: int, microseconds: int = 0, instructions: int = 0) -> bool:
+        """Run from `pc` until something stops it; False if that was an access without memory.
+
+        Unless `instructions` is 0, at most that many; `counter` tells how many were begun.
+        """
         self._map_slots()
+        if bool(instructions) != self._counted:
+            self._counted = not self._counted
+            self.flush_code()  # code translated before does not count, or does it needlessly
+        self.counter.starting(instructions)
         if self.deferred:
             self.flush_translations()
         self.conflict = self._refused = None
         self.deferred, self._running = False, True
         try:
-            self._uc.emu_start(pc, 0, timeout=microseconds)
+            self._uc.emu_start(pc, 0, timeout=microseconds, count=instructions)
         except uc.UcError:
             self._running = False
             if self._refused is not None:
@@ -247,39 +253,19 @@ class Engine:
 
     def step_store(self, pc: int) -> bool:
         """Execute the one store at `pc` that goes to a page of code, as `start` does."""
-        before, self._exit, self._stepping = self._exit, pc + 4, True
-        self._set_exits()
+        self._stepping = True
         self.flush_code()
         try:
-            return self.start(pc)
+            return self.start(pc, instructions=1)
         finally:
-            self._exit, self._stepping = before, False
+            self._stepping = False
             self.flush_translations()
 
     def stop(self) -> None:
         self._uc.emu_stop()
 
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        """Run with `on_block` called before every block."""
-        hook = self._uc.hook_add(uc.UC_HOOK_BLOCK, self._on_block)
-        self.flush_code()
-        try:
-            yield
-        finally:
-            self._uc.hook_del(hook)
-            self.flush_code()
-
-    def set_exit(self, va: int | None) -> None:
-        """Make `start` return before the instruction at `va` executes."""
-        self._exit = va
-        if not self._defer():
-            self._set_exits()
-            self.flush_code()
-
     def _set_exits(self) -> None:
-        exits = [va for page in self._poison.values() for va in page]
-        self._uc.ctl_set_exits(exits if self._exit is None else [*exits, self._exit])
+        self._uc.ctl_set_exits([va for page in self._poison.values() for va in page])
 
     def flush_code(self) -> None:
         """Forget translated code."""
@@ -426,6 +412,7 @@ class Engine:
 
     def _refuse(self, va: int, kind: AccessKind, entry: Any) -> bool:
         """Let an access fail. A data access is sent where no memory is, which tells its exact address."""
+        self.begun_in_vain = kind is not AccessKind.FETCH
         if kind is AccessKind.FETCH:
             return False
         self._refused = va & -PAGE
@@ -436,14 +423,12 @@ class Engine:
     def _on_outside(self, _uc: Any, access: int, address: int, size: int, _value: int, _data: Any) -> bool:
         if self._refused is not None:
             address = self._refused | address & PAGE - 1
+        self.begun_in_vain = _OUTSIDE[access] is not AccessKind.FETCH
         self._handler.on_outside(address, size, _OUTSIDE[access])
         return False
 
     def _on_code(self, _uc: Any, address: int, _size: int, _data: Any) -> None:
         self._handler.on_watched(address)
-
-    def _on_block(self, _uc: Any, address: int, size: int, _data: Any) -> None:
-        self._handler.on_block(address, size)
 
 
 _OUTSIDE = {

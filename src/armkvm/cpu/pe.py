@@ -7,6 +7,7 @@ translation and exceptions are here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from armkvm.cpu import engine as native, sme, sve
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
@@ -21,6 +22,7 @@ from armkvm.cpu.exceptions import (
     OutsideMemory,
     Undefined,
     UnimplementedInstruction,
+    Unmodelled,
 )
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
@@ -41,6 +43,8 @@ _SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
 _NZCV = 0xF << 28
 _PAN, _IL, _DAIF, _EL1H = 1 << 22, 1 << 20, 0x3C0, 5
 _SCTLR_SPAN = 1 << 23
+_SLICE, _SMALL_BUDGET = 1 << 18, 1 << 10  # instructions
+_VISITS = 256
 _MAX_EMULATED_IN_A_ROW = 64  # then the engine gets control back, and with it any stop request
 
 
@@ -48,8 +52,9 @@ class PE:
     """One processing element.
 
     `core` and `vectors` are its registers whenever it is not running. `memory` is shared with the
-    VM, which may change it between runs. `port` provides the system registers. Not thread safe,
-    except for `stop`.
+    VM, which may change it between runs. `port` provides the system registers. With
+    `takes_breakpoints` BRK stops the PE and is no exception of the guest. Not thread safe, except for
+    `stop`.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class PE:
         self.memory = memory
         self.core = core or CoreState()
         self.vectors = vectors or VectorState()
+        self.takes_breakpoints = False
         self._port = port
         self._engine = Engine(memory, self.vectors, self)
         self._space = AddressSpace(memory, port, self._pstate, self._stored)
@@ -77,38 +83,37 @@ class PE:
         self._outside: tuple[int, int, AccessKind] | None = None
         self._zeroed: tuple[int, dict[int, bytes]] | None = None
         self._counting = False
-        self._executed = self._limit = 0
-        self._block: tuple[int, int] | None = None
-        self._exit: int | None = None
+        self._limit = self._correction = self._slack = self._visits = 0
+        self._paused = False
 
     # For the hypervisor
 
-    def run(self, *, instructions: int | None = None, microseconds: int | None = None) -> Stop:
+    def run(self, *, instructions: int | None = None, time_left: Callable[[], int] | None = None) -> Stop:
         """Execute until something needs the caller, or a budget ends.
 
         With `instructions`, exactly that many are executed unless something stops the PE before;
         one that takes an exception, and one that stops for MMIO, HVC, SMC or WFI, counts.
-        `microseconds` bounds the time between two stops of the engine. Without a budget the guest
-        runs until `stop` is called or it stops by itself.
+        `time_left` says how many microseconds it may still take, unless instructions are counted: then
+        the engine stops often enough. Without a budget the guest runs until `stop` is called or it stops
+        by itself.
         """
         self._transfer = None
         self._counting = instructions is not None
-        self._executed, self._limit, self._block = 0, instructions or 0, None
+        self._limit, self._correction = instructions or 0, 0
+        self._engine.counter.reset()
         if self._counting and self._limit <= 0:
             return Stop(Reason.BUDGET, self.core.pc, 0)
         self._load()
         try:
-            if not self._counting:
-                return self._run(microseconds or 0)
-            with self._engine.counting():
-                return self._run(microseconds or 0)
+            return self._run(time_left)
         finally:
             self._store()
 
     def stop(self) -> None:
         """Make a running (or the next) `run` return soon; may be called from another thread."""
         self._stop_requested = True
-        self._engine.stop()
+        if not self._counting:  # else the engine is soon back by itself, with an exact count
+            self._engine.stop()
 
     def complete_mmio(self, data: bytes = b"") -> None:
         """Finish the access of the last MMIO stop: `data` is what a read returns."""
@@ -138,6 +143,16 @@ class PE:
         self._store()
         return True
 
+    def take_serror(self, syndrome: int) -> bool:
+        """Make the stopped PE take an SError with that ISS to EL1; False if PSTATE masks it."""
+        if self.core.pstate & 1 << 8:
+            return False
+        self._load()
+        self._port.store(ESR_EL1, GuestException(ExceptionClass.SERROR, syndrome).esr)
+        self._enter(self.core.pc, 0x180)
+        self._store()
+        return True
+
     # Loading and storing
 
     def _load(self) -> None:
@@ -162,16 +177,19 @@ class PE:
 
     # The run loop
 
-    def _run(self, microseconds: int) -> Stop:
+    def _run(self, time_left: Callable[[], int] | None) -> Stop:
         pc = self.core.pc
         self._stop = None
         while self._stop is None:
             self._fault = self._outside = None
-            if self._stop_requested:
+            microseconds = 0 if time_left is None else time_left()
+            if time_left is not None and microseconds <= 0:
+                self._halt(Stop(Reason.BUDGET, pc))
+            elif self._stop_requested:
                 self._halt(Stop(Reason.STOPPED, pc))
             elif pc & 3:
                 self._deliver(GuestException(ExceptionClass.PC_ALIGNMENT, far=pc), pc)
-            elif self._engine.start(pc, microseconds):
+            elif self._engine.start(pc, 0 if self._counting else microseconds, self._next_slice()):
                 self._returned(self._engine.pull_one(PC))
             else:
                 self._failed(self._engine.pull_one(PC))
@@ -179,47 +197,31 @@ class PE:
             # mypy does not see that what ran above, or its hooks, may have set `_stop`.
             if self._stop is None and self._counting and self._executed >= self._limit:  # type: ignore[redundant-expr]
                 self._stop = Stop(Reason.BUDGET, pc)
-        if self._exit is not None:
-            self._set_exit(None)
         stop = self._stop
         self._stop_requested = self._stop_requested and stop.reason is not Reason.STOPPED
-        executed = self._executed if self._counting else None
-        return Stop(
-            stop.reason, stop.pc, executed, stop.immediate, stop.access, stop.data, stop.word, stop.detail
-        )
+        return replace(stop, executed=self._executed if self._counting else None)
 
     def _returned(self, pc: int) -> None:
         """The engine stopped without an access failing."""
         if self._stop is not None:
-            if self._stop.reason is Reason.BUDGET and self._exit is not None:
-                # The budget ends within the block that was about to start: run it up to there.
-                self._stop = None
             return
-        if self._block is not None:
-            self._executed += self._block[1] >> 2
-            self._block = None
         if self._used_up:
             return
         if self._engine.is_poison(pc):
             self._emulate()
-        elif pc == self._exit:
-            self._set_exit(None)
         elif self._stop_requested:
             self._stop = Stop(Reason.STOPPED, pc)
-        elif self._engine.deferred:
-            pass  # stopped to drop code; go on
+        elif self._engine.deferred or self._engine.counter.exhausted or self._paused:
+            pass  # stopped to drop code, or to see whether it is time; go on
         elif self._space.fetch(pc - 4) == _WFI:
             self._stop = Stop(Reason.WFI, pc)
         else:
             self._stop = Stop(Reason.BUDGET, pc)
 
-    def _set_exit(self, va: int | None) -> None:
-        self._exit = va
-        self._engine.set_exit(va)
-
     def _failed(self, pc: int) -> None:
         """An access of the engine found no memory, or no translation."""
-        self._settle(pc)
+        if self._engine.begun_in_vain:
+            self._settle()
         self._restore_zeroed(pc)
         if self._engine.conflict is not None:
             self._code_is_data(pc)
@@ -233,7 +235,8 @@ class PE:
             self._deliver(self._fault, pc)
             return
         if self._outside is None:
-            raise UnimplementedInstruction(self._space.fetch(pc) or 0, pc)
+            self._unimplemented(self._space.fetch(pc) or 0, pc)
+            return
         va, size, kind = self._outside
         if kind is AccessKind.FETCH:
             self._deliver(external_abort(pc, kind, self._el()), pc)
@@ -250,13 +253,8 @@ class PE:
         storing = self._engine.conflict is AccessKind.WRITE
         self._engine.flush_translations()
         if storing:
-            counting, self._counting = self._counting, False
-            block, self._outside = self._block, None
-            completed = self._engine.step_store(pc)
-            self._counting, self._block = counting, block
-            if completed:
-                self._count()
-            else:
+            self._outside = None
+            if not self._engine.step_store(pc):
                 self._failed(self._engine.pull_one(PC))
 
     def _access_outside(self, access: Access, pc: int) -> None:
@@ -271,7 +269,7 @@ class PE:
             data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
         self._transfer = transfer
         whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
-        self._halt(Stop(Reason.MMIO, pc, access=whole, data=data, word=word))
+        self._halt(Stop(Reason.MMIO, pc, access=whole, transfer=transfer, data=data, word=word))
 
     def _halt(self, stop: Stop) -> None:
         self._stop = stop
@@ -279,38 +277,42 @@ class PE:
 
     # Counting instructions
 
-    def on_block(self, va: int, size: int) -> None:
-        if not self._counting:
-            return
-        if self._block is not None:
-            self._executed += self._block[1] >> 2
-        self._block = None
-        left = self._limit - self._executed
-        if size >> 2 <= left:
-            self._block = (va, size)
-            return
-        if left > 0:
-            self._exit_after(va, left)
-        self._halt(Stop(Reason.BUDGET, va))
+    @property
+    def _executed(self) -> int:
+        return self._engine.counter.begun + self._correction
 
-    def _exit_after(self, va: int, instructions: int) -> None:
-        self._set_exit(va + 4 * instructions)
-
-    def _settle(self, pc: int) -> None:
-        """Something interrupted the current block at `pc`: count what was executed of it."""
-        if self._block is not None:
-            start, size = self._block
-            # Elsewhere, the block is done: where it went to could not be fetched.
-            self._executed += (pc - start if start <= pc < start + size else size) >> 2
-            self._block = None
+    def _settle(self) -> None:
+        """Take the instruction that the engine has begun off the count: what it comes to is decided here."""
+        self._correction -= 1
+        self._visits += 1
 
     def _count(self) -> None:
-        if self._counting:
-            self._executed += 1
+        self._correction += 1
 
     @property
     def _used_up(self) -> bool:
         return self._counting and self._executed >= self._limit
+
+    def _next_slice(self) -> int:
+        """How many instructions the engine may begin before it returns; 0: as many as it likes.
+
+        What is emulated in the meantime counts as well, so that half the budget is kept back while
+        it is large.
+        """
+        if not self._counting:
+            return 0
+        left = self._limit - self._executed
+        share = min(left if left < _SMALL_BUDGET else left // 2, _SLICE)
+        self._slack, self._visits, self._paused = left - share + self._correction, 0, False
+        return share
+
+    def _pause_if_due(self) -> None:
+        """Return from the engine if it could exceed the budget, or should see whether to stop."""
+        if self._counting and (
+            self._correction > self._slack or self._visits > _VISITS or self._stop_requested
+        ):
+            self._paused = True
+            self._engine.stop()
 
     # Exceptions
 
@@ -340,19 +342,24 @@ class PE:
         return self.features.pan
 
     def on_exception(self, number: int) -> None:
+        self._take_over(number)
+        self._pause_if_due()
+
+    def _take_over(self, number: int) -> None:
         pc = self._engine.pull_one(PC)
-        self._settle(pc)
+        self._settle()
         if number == native.UNDEFINED:
             self._emulate()
             return
         if number == native.SUPERVISOR_CALL:
             word = self._space.fetch(pc - 4) or 0
+            self._count()
             self._deliver(GuestException(ExceptionClass.SVC, word >> 5 & 0xFFFF), pc)
             return
         self._count()
         word = self._space.fetch(pc) or 0
         if number == native.BREAKPOINT:
-            self._deliver(GuestException(ExceptionClass.BRK, word >> 5 & 0xFFFF), pc)
+            self._breakpoint(word >> 5 & 0xFFFF, pc)
         elif number == native.DATA_ABORT:
             # The engine raises this for misaligned exclusive and atomic accesses alone.
             base = self._engine.pull_one(word >> 5 & 31)
@@ -360,6 +367,12 @@ class PE:
             self._deliver(abort(base, kind, self._el(), FaultStatus.ALIGNMENT.value), pc)
         else:
             self._unimplemented(word, pc)
+
+    def _breakpoint(self, immediate: int, pc: int) -> None:
+        if self.takes_breakpoints:
+            self._halt(Stop(Reason.BRK, pc, immediate=immediate))
+        else:
+            self._deliver(GuestException(ExceptionClass.BRK, immediate), pc)
 
     def _unimplemented(self, word: int, pc: int) -> None:
         detail = str(UnimplementedInstruction(word, pc))
@@ -458,19 +471,23 @@ class PE:
         try:
             if word & _SYSTEM_MASK == _SYSTEM:
                 if self._system.execute(word):
-                    self._settle(va)
+                    self._settle()
                     self._count()
                     self._engine.jump(va + 4)
             elif self._engine.gated:
                 self._watch_fp(word, va)
         except GuestException as refusal:
-            self._settle(va)
+            self._settle()
             self._count()
             self._deliver(refusal, va)
         except OutsideMemory as outside:
-            self._settle(va)
+            self._settle()
             self._count()
             self._halt(Stop(Reason.NO_SYNDROME, va, access=outside.access, word=word))
+        except Unmodelled as gap:
+            self._settle()
+            self._halt(Stop(Reason.UNMODELLED, va, word=word, detail=str(gap)))
+        self._pause_if_due()
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
         try:

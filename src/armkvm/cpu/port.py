@@ -25,13 +25,16 @@ class SysRegPort(Protocol):
     """System registers, provided by the model.
 
     `read` and `write` are accesses the guest makes (MRS, MSR), after the PE's own checks of
-    CPACR_EL1. `current` and `store` are the PE's own: the value in effect, 0 where the guest lacks
-    the register.
+    CPACR_EL1, and `execute` one of its system instructions (TLBI, AT, DC, IC), which only asks
+    whether the guest has it. `current` and `store` are the PE's own: the value in effect, 0 where the
+    guest lacks the register. An access that has effects nobody models raises Unmodelled.
     """
 
     def read(self, reg: SysReg, el: int) -> int | Refusal: ...
 
     def write(self, reg: SysReg, value: int, el: int) -> Refusal | None: ...
+
+    def execute(self, operation: SysReg, el: int) -> Refusal | None: ...
 
     def current(self, reg: SysReg) -> int: ...
 

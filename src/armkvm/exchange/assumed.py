@@ -25,6 +25,7 @@ from armkvm.hosts.derive import SEAMS
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
 from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
 from armkvm.model.profile import PHYSICAL_TARGET, PROFILES
+from armkvm.model.sysregs.idrules import SHOWN_ONCE
 from armkvm.state import CpuVectors, HostFacts
 
 # What every recorded host answers, whatever its CPU, and the devices that every one can create.
@@ -133,6 +134,7 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
     if _EL2.intersection(fingerprint.features):
         raise MissingFacts(name, "be modelled", ["the registers of a vCPU without EL2"])
     values = _initial_values(fingerprint)
+    hidden = _hide(values, profile)
     features = _features(fingerprint, values)
     ipa_bits = _PA_BITS.get(_shown(_PARANGE, values), 48)
     facts = HostFacts(
@@ -149,7 +151,7 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
         device_types=_DEVICES,
         cpus=(CpuVectors(),),
         values={"plain": values},
-        hidden={id_of(_MPAM.register): _MPAM.insert(0, _MPAM_OF.get(parts(values[_MIDR]), 0))},
+        hidden=hidden,
         origin=f"fingerprint under {fingerprint.kernel}",
         notes=tuple(_notes(fingerprint, profile, ipa_bits)),
     )
@@ -192,6 +194,22 @@ def _initial_values(fingerprint: Fingerprint) -> dict[RegId, int]:
     return values
 
 
+def _hide(values: dict[RegId, int], profile: str) -> dict[RegId, int]:
+    """Take out of the values what a kernel does not show; the CPU's own values of such fields.
+
+    A fingerprint under an older kernel shows some of them, and would otherwise make a host whose
+    registers do not take back what they hold.
+    """
+    hidden = {id_of(_MPAM.register): _MPAM.insert(0, _MPAM_OF.get(parts(values[_MIDR]), 0))}
+    for part, hiding in SHOWN_ONCE:
+        reg = id_of(part.register)
+        own = part.extract(values.get(reg, 0))
+        if hiding in PROFILES[profile] and own:
+            hidden[reg] = part.insert(hidden.get(reg, 0), own)
+            values[reg] = part.insert(values[reg], 0)
+    return hidden
+
+
 def _features(fingerprint: Fingerprint, values: Mapping[RegId, int]) -> frozenset[F]:
     """What the vCPU had, if it can be known whole; what every host has; AArch32 where it shows."""
     had = frozenset(feature for feature in fingerprint.features if isinstance(feature, F)) - _UNKNOWABLE
@@ -228,6 +246,7 @@ def _notes(fingerprint: Fingerprint, profile: str, ipa_bits: int) -> Iterator[st
             f"kernel {kernel} is treated as {profile}, as asked for: register lists, capabilities and "
             f"which ID register bits a VM may set are those of {profile}"
         )
+        yield f"ID register fields are as {kernel} shows them, less those that {profile} hides"
     yield "features that the vCPU did not have (PMU, pointer authentication, EL2, MTE) count as not offered"
     yield "vector lengths are not in a fingerprint: SVE and SME count as not offered"
     yield f"read off ID registers: {ipa_bits} bits of IPA, breakpoints and watchpoints, AArch32 at EL1, RAS"

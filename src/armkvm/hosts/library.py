@@ -98,6 +98,11 @@ def _profiles() -> list[str]:
     return sorted(folders, key=lambda name: (_version(name) == (), _version(name), name))
 
 
+def is_builtin(name: str) -> bool:
+    """Whether a built-in host is called so."""
+    return name in names()
+
+
 def builtin(name: str, profile: str | None = None) -> HostFacts:
     """A built-in host as recorded under `profile`, else the kernel that is modelled on, else the newest."""
     known = names()

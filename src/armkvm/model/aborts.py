@@ -74,6 +74,7 @@ def inject_serror(vcpu: Vcpu, syndrome: int) -> None:
 
 def _enter(vcpu: Vcpu, kind: int) -> None:
     """Take an exception to EL1; `kind` is its vector's offset among those of one origin."""
+    vcpu.mmio = None  # an access that aborts is not completed as well
     old, sctlr = vcpu.core[_PSTATE], vcpu.sysregs[_SCTLR]
     vcpu.core[_ELR], vcpu.core[_SPSR] = vcpu.core[_PC], old
     vcpu.core[_PC] = vcpu.sysregs[_VBAR] + _vectors(old) + kind & (1 << 64) - 1

@@ -24,6 +24,16 @@ _IPA_MASK, _IPA_LEAST = 0xFF, 32
 
 def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
     """KVM_CREATE_VM: the type is an IPA size, 0 meaning 40 bits."""
+    refused = check_machine_type(platform, machine_type)
+    if refused is not None:
+        return refused
+    vm = Vm(platform, machine_type)
+    vm.bitmaps = firmware.initial_bitmaps(platform.profile)
+    return vm
+
+
+def check_machine_type(platform: Platform, machine_type: int) -> Refused | None:
+    """Whether a VM of this type can be."""
     size = machine_type & _IPA_MASK
     limit = platform.facts.ipa_bits
     if machine_type & ~_IPA_MASK:
@@ -32,9 +42,7 @@ def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
         return Refused(
             rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}"
         )
-    vm = Vm(platform, machine_type)
-    vm.bitmaps = firmware.initial_bitmaps(platform.profile)
-    return vm
+    return None
 
 
 @living

@@ -37,6 +37,7 @@ from armkvm.model.device_behaviours import (
     TIMER_IRQS_OF_VM,
     VM_ATTRIBUTES,
 )
+from armkvm.model.run_behaviours import SMC_IS_A_CALL
 from armkvm.model.trap_behaviours import (
     FGU_BY_FEATURE,
     FINE_GRAINED_UNDEF,
@@ -54,6 +55,7 @@ from armkvm.model.vector_behaviours import (
     SME_NEEDS_A_LENGTH,
     SME_VLS_ALIAS,
     SMIDR_PER_VCPU,
+    SMPRI_READS_TRAP,
     SMPRI_STORED,
     SMPRIMAP_IS_ZERO,
     SVCR_PLAIN,
@@ -366,6 +368,7 @@ _6_12 = _profile(
         TIMER_IRQS_OF_VM,
         VM_ATTRIBUTES,
         FINE_GRAINED_UNDEF,
+        SMC_IS_A_CALL,
     ),
     bits=BITS_6_1,
     count=7,
@@ -431,7 +434,7 @@ _SME_V4 = _profile(
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT),
     add=(
         *(PSCI_1_3, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL, SVCR_PLAIN),
-        *(SMPRI_STORED, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
+        *(SMPRI_STORED, SMPRI_READS_TRAP, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_SME_V4,
     count=9,

@@ -17,6 +17,7 @@ from armkvm.model.profile import VM_WIDE_FEATURES, KernelProfile
 from armkvm.model.vcpu import TIMER_PPIS, Vcpu
 
 if TYPE_CHECKING:
+    from armkvm.model.execution import SharedMemory
     from armkvm.model.vgic.record import Vgic
 
 DEFAULT_IPA_BITS = 40
@@ -56,6 +57,7 @@ class Vm:
         self.pmu_chosen = False
         self.pmu_filtered = False
         self.memory = Memory(platform.facts.caps.get(Cap.NR_MEMSLOTS, _DEFAULT_SLOTS), self.ipa_bits)
+        self.shared_memory: SharedMemory | None = None
         self.gic: Vgic | None = None
         self.has_its = False
         self.has_vfio = False
