@@ -19,6 +19,9 @@ from armkvm.state import HostFacts
 MOST_POOLS = 24
 """As many pools are told one by one, the largest first; of the rest, how many."""
 
+MOST_APART = 8
+"""Of as many pools it is told what keeps each two apart; of more the matrix tells it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindOfHost:
@@ -133,7 +136,7 @@ def _guest_card(title: str, found: Baseline, sizes: Mapping[str, int]) -> Card:
 def _apart(division: Partition, fleet: Fleet) -> list[Section]:
     blocks = []
     for (one, two), found in division.apart.items():
-        if two >= MOST_POOLS:
+        if two >= MOST_APART:
             continue
         heading = f"Pools {one + 1} and {two + 1}: {count(len(found), 'obstacle')}"
         if found:
@@ -143,8 +146,10 @@ def _apart(division: Partition, fleet: Fleet) -> list[Section]:
             blocks.append(Block(f"Pools {one + 1} and {two + 1}", (kept,)))
     if not blocks:
         return []
-    lines = ("A field decides where no value of it is accepted by the hosts of both pools.",)
-    return [Section(key="apart", title="What keeps pools apart", lines=lines, folds=tuple(blocks))]
+    lines = ["A field decides where no value of it is accepted by the hosts of both pools."]
+    if len(division.pools) > MOST_APART:
+        lines.append(f"These are the {MOST_APART} largest pools; of the others the matrix tells it.")
+    return [Section(key="apart", title="What keeps pools apart", lines=tuple(lines), folds=tuple(blocks))]
 
 
 def _questions(admitted: Sequence[Admitted], takers: Sequence[Takers], hosts: int) -> list[Section]:
