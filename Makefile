@@ -5,8 +5,8 @@ BIN = $(VENV)/bin
 STEP = tools/step
 export VENV
 
-# What `make demo` shows: a VM moved between two unlike hosts.
-DEMO = model:max-sve-1-2-4-8-16 model:max-vq4 --vls 1,2
+# What `make demo` shows: a guest stopped in mid-computation, moved between two unlike hosts, and finished there.
+DEMO = model:sme-max model:sme-nested --vls 1-4 --sme-vls 1,2,4 --guest examples/sme-matmul.elf --at-marker 3
 
 .NOTPARALLEL:
 .PHONY: help demo test test-lab lint format bench pins clean venv-run venv-dev

@@ -22,6 +22,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     asked_for_lab = "lab" in config.option.markexpr
     asked_for_pairs = "every_pair" in config.option.markexpr
+    asked_for_long = "long" in config.option.markexpr
     for item in items:
         if item.get_closest_marker("shared") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=ABSENT))
@@ -29,6 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="boots Linux under QEMU; ask for it with -m lab"))
         if item.get_closest_marker("every_pair") and not asked_for_pairs:
             item.add_marker(pytest.mark.skip(reason="takes minutes; ask for it with -m every_pair"))
+        if item.get_closest_marker("long") and not asked_for_long:
+            item.add_marker(pytest.mark.skip(reason="takes minutes; ask for it with -m long"))
 
 
 @pytest.fixture(scope="session")

@@ -99,6 +99,8 @@ class HostFacts:
     variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2. `origin` says where
     the facts come from, `notes` what a user of them should be told. `hidden` holds, by ID register, the
     CPU's own fields that its kernel no longer shows but takes back (MPAM, NV), where they are known.
+    `writable_masks` and `behaviours` (by name, whether the kernel has it) are what a probe saw; what it
+    did not see is as the profile says.
     """
 
     name: str
@@ -117,6 +119,7 @@ class HostFacts:
     writable_masks: Mapping[RegId, int] | None = None
     vgic: Mapping[str, int] = field(default_factory=dict)
     hidden: Mapping[RegId, int] = field(default_factory=dict)
+    behaviours: Mapping[str, bool] = field(default_factory=dict)
     origin: str = ""
     notes: tuple[str, ...] = ()
 
@@ -186,9 +189,14 @@ class SystemEvent:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it."""
+    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it.
+
+    `executed` counts the guest's instructions if the run was given a limit on them, the one that
+    led to the exit included.
+    """
 
     reason: int
     mmio: Mmio | None = None
     system_event: SystemEvent | None = None
     payload: bytes = b""
+    executed: int | None = None

@@ -28,7 +28,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.recordings import SHARED_DATA
+from tests.recordings import REPOSITORY, SHARED_DATA
 
 from armkvm.cli.main import run
 
@@ -41,7 +41,13 @@ def commands(text: str) -> list[str]:
 
 
 def repeat(text: str) -> str:
-    """The transcript with its commands carried out here and now, in the current folder."""
+    """The transcript with its commands carried out here and now, in the current folder.
+
+    The repository's example guests are in it.
+    """
+    examples = Path("examples")
+    if not examples.exists():
+        examples.symlink_to(REPOSITORY / "examples")
     return "".join(f"{PROMPT}{command}\n{_answer(command)}" for command in commands(text))
 
 

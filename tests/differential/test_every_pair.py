@@ -1,6 +1,6 @@
 """What `check` says of two hosts is what a restore does, with and without a baseline; for all hosts.
 
-By default some pairs, other ones each time; ``pytest -m every_pair`` takes all of them (a quarter of an hour).
+By default some pairs, other ones each time; ``pytest -m every_pair`` takes all, a quarter of an hour.
 """
 
 from __future__ import annotations

@@ -16,8 +16,6 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 SCENARIO = re.compile(r"`scenario:([\w-]+)`")
 ROW = re.compile(r"^\| ([A-E]-\d+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 ROWS = [tuple(part.strip() for part in match.groups()) for match in ROW.finditer(DOCUMENT)]
-# Rooms that an issue still has to bring.
-TO_COME = {"model/context"}
 
 
 @cache
@@ -54,7 +52,7 @@ def test_every_rule_is_shown_or_says_why_not(row: str, shown: str) -> None:
 )
 def test_every_room_exists(room: str) -> None:
     """A module or package of armkvm; profiles and behaviours are told by name."""
-    if room in TO_COME or room.startswith(("profile ", "behaviour ")):
+    if room.startswith(("profile ", "behaviour ")):
         return
     place = REPOSITORY / "src" / "armkvm" / room
     assert place.is_dir() or place.with_suffix(".py").is_file(), room

@@ -101,8 +101,8 @@ class Vcpu(Handle, Attributes, Protocol):
 
         `mmio_data` is what the guest's load reads that the last run returned for: as many bytes as
         that exit's `Mmio.data`, or none for zeroes; ValueError otherwise. A run is always bounded in
-        time, see the place's option ``run_limit``, and by `instructions` where the place can count
-        them (the model; PlaceError elsewhere). Either limit ends it with EINTR, as a signal does.
+        time, see the place's option ``run_limit``, and by `instructions` if that is given, which a real
+        KVM counts by single steps (slowly). Either limit ends it with EINTR, as a signal does.
         """
 
     def set_guest_debug(self, control: int, registers: bytes = b"") -> None:

@@ -1,8 +1,8 @@
 """When a vector instruction may execute, and the exception it takes otherwise.
 
 One function per check of the Arm ARM's pseudocode (CheckSVEEnabled and its siblings), in its order:
-the order decides which exception wins, and which level takes it. Where a hypervisor's own controls are
-not part of the situation, `PeFeatures.sve_trapped` stands for the one that hides SVE.
+the order decides which exception wins, and which level takes it. A guest's situation need not hold its
+hypervisor's controls: `PeFeatures.sve_trapped` and its siblings stand for those that hide a feature.
 """
 
 # ruff: noqa: D103 - the module says it: each function is the pseudocode check of its name
@@ -94,7 +94,7 @@ class Situation(NamedTuple):
         return 2 if self.el == 2 or (self.el2 is not None and self.el2.tge) else 1
 
     def controls(self) -> tuple[int, ...]:
-        """The SMCR_ELx whose enables all count at the current level."""
+        """The SMCR_ELx whose enables all count at the current level, its own system's first."""
         own = () if self.in_host else (self.smcr,)
         return own if self.el2 is None else (*own, self.el2.smcr)
 
@@ -120,15 +120,26 @@ class Situation(NamedTuple):
 
 
 def check_access(s: Situation, *units: Unit) -> None:
-    """EL1's controls over all of `units` come before EL2's over any of them."""
-    if s.el2 is None or not s.in_host:
+    """The controls of the current level's own system come first, over all of `units`; then what a
+    hypervisor hides from it, which is UNDEFINED; then EL2's controls.
+    """
+    in_host = s.el2 is not None and s.in_host
+    if not in_host:
         for unit in units:
             if not s.enabled(unit.shift):
                 raise Undefined(2) if unit is FP and s.target == 2 else unit.trap(s.target)
-    if s.el2 is not None:
-        for unit in units:
-            if s.el2.traps(unit, s.el):
-                raise unit.trap(2)
+    elif s.el2 is not None:
+        _check_el2(s, s.el2, units)
+    if (SVE in units and not s.features.sve) or (SME in units and not s.features.sme):
+        raise Undefined(s.target)
+    if s.el2 is not None and not in_host:
+        _check_el2(s, s.el2, units)
+
+
+def _check_el2(s: Situation, el2: Hypervisor, units: tuple[Unit, ...]) -> None:
+    for unit in units:
+        if el2.traps(unit, s.el):
+            raise unit.trap(2)
 
 
 def check_fp(s: Situation) -> None:
@@ -148,13 +159,13 @@ def check_advsimd(s: Situation, legal_in_streaming: bool) -> None:
 
 
 def check_sme_access(s: Situation) -> None:
-    if not s.features.sme:
+    if not (s.features.sme or s.features.sme_trapped):
         raise Undefined(s.target)
     check_access(s, SME)
 
 
 def check_sme(s: Situation) -> None:
-    if not s.features.sme:
+    if not (s.features.sme or s.features.sme_trapped):
         raise Undefined(s.target)
     check_access(s, SME, FP)
 
@@ -168,9 +179,9 @@ def check_streaming(s: Situation) -> None:
 def check_sve(s: Situation) -> None:
     if s.streaming and s.features.sme:
         check_sme(s)
-    elif s.features.sve:
+    elif s.features.sve or s.features.sve_trapped:
         check_access(s, SVE, FP)
-    elif s.features.sme and not s.features.sve_trapped:
+    elif s.features.sme or s.features.sme_trapped:
         check_streaming(s)
     else:
         raise Undefined(s.target)
@@ -198,12 +209,15 @@ def check_streaming_za(s: Situation) -> None:
 
 
 def check_zt0(s: Situation) -> None:
-    if not s.features.sme or not s.features.sme2:
+    if not (s.features.sme2 or s.features.sme2_trapped):
         raise Undefined(s.target)
     check_za(s)
-    if not s.in_host and not s.smcr & SMCR_EZT0:
+    own, *above = s.controls()
+    if not own & SMCR_EZT0:
         raise SmeTrap(Smtc.ZT0_DISABLED, s.target)
-    if s.el2 is not None and not s.el2.smcr & SMCR_EZT0:
+    if not s.features.sme2:
+        raise Undefined(s.target)
+    if not all(smcr & SMCR_EZT0 for smcr in above):
         raise SmeTrap(Smtc.ZT0_DISABLED, 2)
 
 

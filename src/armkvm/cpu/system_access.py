@@ -117,9 +117,9 @@ class SystemAccess:
 
     def _check(self, s: Situation, reg: SysReg) -> None:
         """The traps that CPACR_EL1 and SCTLR_EL1 control; a feature the guest lacks is the port's."""
-        if reg == SVCR or (reg == SMCR_EL1 and s.features.sme):
+        if reg == SVCR or (reg == SMCR_EL1 and (s.features.sme or s.features.sme_trapped)):
             check_sme_access(s)
-        elif reg == ZCR_EL1 and s.features.sve:
+        elif reg == ZCR_EL1 and (s.features.sve or s.features.sve_trapped):
             check_zcr(s)
         elif reg in (FPCR, FPSR, FPMR):
             check_fp(s)

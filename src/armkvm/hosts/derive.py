@@ -178,7 +178,13 @@ def derive(facts: HostFacts, profile: str) -> HostFacts:
     for seam, back, _ in steps:
         facts = _older(facts, seam, notes) if back else _newer(facts, seam)
     return replace(
-        facts, profile=profile, kernel=PROFILES[profile].release, origin=origin, notes=tuple(notes)
+        facts,
+        profile=profile,
+        kernel=PROFILES[profile].release,
+        writable_masks=None,  # these two are the other kernel's
+        behaviours={},
+        origin=origin,
+        notes=tuple(notes),
     )
 
 

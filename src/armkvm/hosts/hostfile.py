@@ -27,6 +27,7 @@ from armkvm.catalog import id_of, name_of, parse
 from armkvm.errors import Fault, InputError
 from armkvm.hosts import shape
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
+from armkvm.model.behaviour import BEHAVIOURS
 from armkvm.state import CpuVectors, HostFacts
 
 FORMAT = "armkvm-host-1"
@@ -77,6 +78,8 @@ def encode(facts: HostFacts) -> bytes:
         tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
+    if facts.behaviours:
+        tree["behaviours"] = {name: facts.behaviours[name] for name in sorted(facts.behaviours)}
     return (json.dumps(tree, indent=1) + "\n").encode()
 
 
@@ -201,6 +204,9 @@ _SHAPE = shape.members(
         "vgic": shape.mapping(shape.label(40), lambda _: _HEX, 64),
         "hidden": _NUMBERS,
         "writable_masks": _NUMBERS,
+        "behaviours": shape.mapping(
+            shape.one_of(BEHAVIOURS, "the name of a behaviour"), lambda _: shape.boolean, 256
+        ),
     },
 )
 
@@ -244,6 +250,7 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
         values=_values(tree["registers"], faults),
         vgic={name: int(value, 16) for name, value in tree.get("vgic", {}).items()},
         hidden=_numbers(tree.get("hidden", {}), "$.hidden", faults),
+        behaviours=tree.get("behaviours", {}),
         writable_masks=None if masks is None else _numbers(masks, "$.writable_masks", faults),
         origin=tree.get("origin", ""),
         notes=tuple(tree.get("notes", ())),

@@ -42,10 +42,14 @@ def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile
 
 def seen_through(facts: HostFacts, kernel: str | None = None) -> tuple[HostFacts, KernelProfile]:
     """Facts as `find` gives them: under a profile that exists, or the one asked for."""
-    profile = None if kernel is None else _profile(kernel)
     facts = at_home(facts)
-    facts = derive(facts, profile.release if profile else facts.profile)
-    return facts, profile or PROFILES[facts.profile]
+    if kernel is None:
+        try:
+            return facts, PROFILES[facts.profile].as_seen(facts.behaviours)
+        except ValueError as error:
+            raise UnknownPlace(f"{facts.name}: what was seen of its kernel cannot be: {error}") from None
+    profile = _profile(kernel)
+    return derive(facts, profile.release), profile
 
 
 def _profile(kernel: str) -> KernelProfile:

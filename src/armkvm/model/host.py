@@ -16,6 +16,7 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, common, first_partial, virtualisable
 from armkvm.catalog import id_of
 from armkvm.model.profile import KernelProfile
+from armkvm.model.tables.writable import Masks, masks_of
 from armkvm.model.vector_behaviours import (
     LARGEST_LENGTH_CHECKED,
     SME_GUESTS,
@@ -167,6 +168,17 @@ class Platform:
         """Whether guests can use AArch32 at EL0 on every CPU."""
         pfr0 = self.value(id_of(sysreg("ID_AA64PFR0_EL1")))
         return field("ID_AA64PFR0_EL1", "EL0").extract(pfr0) == 2
+
+    @cached_property
+    def masks(self) -> Masks:
+        """What userspace may write in feature ID registers: as probed, else as the kernel's rows have it."""
+        probed = self.facts.writable_masks
+        table = self.profile.id_table
+        if probed is None:
+            return masks_of(table, self.has_aarch32_el0)
+        pairs = ((reg.encoding, mask) for reg, mask in probed.items())
+        known = frozenset((encoding, mask) for encoding, mask in pairs if encoding is not None and mask)
+        return masks_of(table, self.has_aarch32_el0, known)
 
     def limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
         """The feature ID registers of a VM with these features: initial values and write limits.

@@ -7,7 +7,7 @@ handle_exit.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from struct import Struct
 
 from armkvm.abi.caps import Cap
@@ -155,7 +155,7 @@ def _until_exit(vcpu: Vcpu, execution: Execution, budget: Budget) -> Exit | Refu
             left -= stop.executed or 0
         if most is not None and stop.reason is Reason.BUDGET and stop.executed == most:
             if is_stepped:
-                return guest_debug.stepped()
+                return _counted(guest_debug.stepped(), budget.instructions, left)
             if left != 0:
                 continue
         try:
@@ -163,11 +163,20 @@ def _until_exit(vcpu: Vcpu, execution: Execution, budget: Budget) -> Exit | Refu
         except Unmodelled as gap:
             raise PlaceError(_gap(vcpu, stop.pc, str(gap))) from None
         if outcome is not None:
-            return outcome
+            return _counted(outcome, budget.instructions, left)
         if is_stepped:
-            return guest_debug.stepped(by_kvm=True)
+            return _counted(guest_debug.stepped(by_kvm=True), budget.instructions, left)
         if left is not None and left <= 0:
-            return _limit(vcpu, execution, stop)
+            return _counted(_limit(vcpu, execution, stop), budget.instructions, left)
+
+
+def _counted(outcome: Exit | Refused, instructions: int | None, left: int | None) -> Exit | Refused:
+    """The same, with how many instructions were executed if there was a limit on them."""
+    if instructions is None or left is None:
+        return outcome
+    if isinstance(outcome, Refused):
+        return Refused(outcome.rule, outcome.detail, instructions - left)
+    return replace(outcome, executed=instructions - left)
 
 
 def _take_serror(vcpu: Vcpu, execution: Execution) -> bool:

@@ -33,6 +33,8 @@ _MMIO = struct.Struct("<Q8sIB")
 _MMIO_DATA = _EXIT + 8
 _SYSTEM_EVENT = struct.Struct("<II16Q")
 
+_WATCHPOINT = 0x34  # exception class
+
 # Bytes of the exit union that belong to a reason and are handed on as they are.
 _PAYLOAD = {
     ExitReason.HYPERCALL: 72,  # nr, args[6], ret, flags
@@ -77,7 +79,10 @@ class RunPage:
         if reason == ExitReason.SYSTEM_EVENT:
             kind, count, *words = _SYSTEM_EVENT.unpack_from(page, _EXIT)
             return Exit(reason, system_event=SystemEvent(kind, tuple(words[: min(count, 16)])))
-        return Exit(reason, payload=bytes(page[_EXIT : _EXIT + _PAYLOAD.get(reason, 0)]))
+        payload = bytes(page[_EXIT : _EXIT + _PAYLOAD.get(reason, 0)])
+        if reason == ExitReason.DEBUG and payload[3] >> 2 != _WATCHPOINT:
+            payload = payload[:8] + bytes(8)  # far, which KVM fills in for watchpoints alone
+        return Exit(reason, payload=payload)
 
     def close(self) -> None:
         self._page.close()

@@ -271,6 +271,10 @@ def _write_exit(out: Chunks, value: Exit) -> None:
         U32.write(out, value.system_event.type)
         _write_numbers(out, value.system_event.data)
     _write_bytes(out, value.payload)
+    _EXECUTED.write(out, value.executed)
+
+
+_EXECUTED = optional(U64)
 
 
 def _read_exit(reader: Reader) -> Exit:
@@ -280,7 +284,7 @@ def _read_exit(reader: Reader) -> Exit:
         mmio = Mmio(U64.read(reader), BYTES.read(reader), _read_bool(reader))
     if _read_bool(reader):
         event = SystemEvent(U32.read(reader), _read_numbers(reader))
-    return Exit(reason, mmio, event, BYTES.read(reader))
+    return Exit(reason, mmio, event, BYTES.read(reader), _EXECUTED.read(reader))
 
 
 EXIT = Codec("exit", _write_exit, _read_exit)

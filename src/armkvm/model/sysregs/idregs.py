@@ -26,7 +26,6 @@ from armkvm.model.profile import (
 )
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.table import Row, rows, store, to_host
-from armkvm.model.tables.writable import reported_mask
 from armkvm.model.vcpu import Vcpu
 
 CLIDR = sysreg("CLIDR_EL1")
@@ -109,7 +108,7 @@ def write_implementation(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
         return Refused(rules.IMP_ID_NOT_ENABLED, _was(vcpu, row, value))
     if vm.has_run:
         return Refused(rules.ID_FROZEN, _was(vcpu, row, value))
-    mask = reported_mask(vm.profile.id_table, row.reg)
+    mask = vm.platform.masks.reported.get(row.reg, 0)
     if value & ~mask:
         return Refused(rules.ID_ABOVE_LIMIT, f"{name_of(row.reg)} holds only bits {mask:#x}")
     vm.write_id(row.id, value)

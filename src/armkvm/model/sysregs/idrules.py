@@ -22,7 +22,7 @@ from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1, KernelProfile
-from armkvm.model.tables.writable import AARCH32, effective_mask
+from armkvm.model.tables.writable import AARCH32, Masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Guest:
     """
 
     profile: KernelProfile
+    masks: Masks
     hardware: tuple[tuple[Field, int], ...]
     has_aarch32_el0: bool
     has_el2: bool
@@ -55,7 +56,7 @@ def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
 @lru_cache(maxsize=1024)
 def _guest(platform: Platform, has_el2: bool) -> Guest:
     hardware = tuple((part, platform.hardware(part)) for part, _ in SHOWN_ONCE)
-    return Guest(platform.profile, hardware, platform.has_aarch32_el0, has_el2)
+    return Guest(platform.profile, platform.masks, hardware, platform.has_aarch32_el0, has_el2)
 
 
 Check = Callable[[Guest, int, int], "int | Refused"]
@@ -80,7 +81,7 @@ def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
     """What is wrong with a value of an ID register, "" if nothing is."""
     if value == limit:
         return ""
-    writable = effective_mask(guest.profile.id_table, reg)
+    writable = guest.masks.effective.get(reg, 0)
     for part in fields_of(reg):
         asked, most = part.extract(value), part.extract(limit)
         if asked == most:
@@ -104,7 +105,7 @@ def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
 
     A field of more than six bits is left out: it accepts only what it is.
     """
-    writable = 0 if is_ignored(guest, reg) else effective_mask(guest.profile.id_table, reg)
+    writable = 0 if is_ignored(guest, reg) else guest.masks.effective.get(reg, 0)
     has_check = reg in _CHECKS or any(part.register == reg for part, _ in guest.hardware)
     sets: dict[Field, int] = {}
     for part in fields_of(reg):
@@ -190,7 +191,7 @@ _L1IP = field("CTR_EL0", "L1Ip")
 
 def _check_ctr(guest: Guest, value: int, limit: int) -> int | Refused:
     """Where the policy is written: PIPT may be shown as VIPT; VPIPT and AIVIVT caches are not emulated."""
-    if not _L1IP.mask & effective_mask(guest.profile.id_table, _L1IP.register):
+    if not _L1IP.mask & guest.masks.effective.get(_L1IP.register, 0):
         return value
     if _L1IP.extract(value) in (0, 1):
         return Refused(rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3")
