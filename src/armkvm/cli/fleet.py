@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from armkvm.model.host import Platform
 
 if TYPE_CHECKING:
     from armkvm.abi.vcpu_features import VcpuFeature
-    from armkvm.state import Acceptance, HostFacts
+    from armkvm.state import Acceptance
 
 FAULTS_SHOWN = 100
 
@@ -66,7 +67,7 @@ class Fleet:
 
 
 def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
-    """The fleet of these hosts. `kernels`: hosts, by label, to be seen through another kernel.
+    """The fleet of these hosts. `kernels`: hosts, by label or pattern, to be seen through another kernel.
 
     InputError with every broken host, unless they are to be skipped.
     """
@@ -81,9 +82,8 @@ def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str
     _report_broken(inventory, skip=skip_broken)
     if not inventory.labels:
         raise UsageError("no host is left")
-    for label, kernel in (kernels or {}).items():
-        for each in [label] if label != "*" else [one for some in inventory.labels.values() for one in some]:
-            _reseat(inventory, each, kernel)
+    for pattern, kernel in (kernels or {}).items():
+        _reseat(inventory, pattern, kernel)
     kinds, platforms = [], {}
     for kind, labels in inventory.labels.items():
         speaker = min(labels)
@@ -117,14 +117,26 @@ def _report_broken(inventory: Inventory, *, skip: bool) -> None:
         say(f"left out: {bad}")
 
 
-def _reseat(inventory: Inventory, label: str, kernel: str) -> None:
-    """The host as it would be under another kernel."""
-    for kind, labels in inventory.labels.items():
-        if label in labels:
-            facts: HostFacts = library.seen_through(inventory.facts[kind], kernel)[0]
-            labels.remove(label)
-            if not labels:
-                del inventory.labels[kind]
-            inventory.move(label, facts)
-            return
-    raise UsageError(f"no host of the fleet is called {label!r}")
+def _reseat(inventory: Inventory, pattern: str, kernel: str) -> None:
+    """The hosts that a pattern names as they would be under another kernel."""
+    found = False
+    notes: dict[str, list[str]] = {}
+    for kind, labels in [*inventory.labels.items()]:
+        chosen = [
+            label
+            for label in labels
+            if label == pattern or (pattern not in inventory and fnmatchcase(label, pattern))
+        ]
+        if chosen:
+            before = inventory.facts[kind]
+            facts = library.updated(before, kernel)
+            for note in facts.notes:
+                if note not in before.notes:
+                    notes.setdefault(note, []).extend(chosen)
+            inventory.move(chosen, kind, facts)
+            found = True
+    for note, labels in notes.items():
+        more = f" and {len(labels) - 1:,} more" if len(labels) > 1 else ""
+        say(f"note: {labels[0]}{more}: {note}")
+    if not found:
+        raise UsageError(f"no host of the fleet is called {pattern!r}")
