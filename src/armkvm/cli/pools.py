@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST=PROFILE",
-        help="what if this host, or every host for *, got that kernel",
+        help="what if this host, or all that a pattern such as 'web-*' names, got that kernel",
     )
     parser.add_argument(
         "--admit",
