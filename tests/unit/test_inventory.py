@@ -138,3 +138,21 @@ def test_the_same_host_named_twice_counts_once(capsys: pytest.CaptureFixture[str
     repeated = capsys.readouterr().out
     assert run(["baseline", "max", "max-vq4", "--json"]) == 0
     assert capsys.readouterr().out == repeated
+
+
+def test_a_pattern_gives_many_hosts_another_kernel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A label is taken as it is before it is taken for a pattern."""
+    path = tmp_path / "fleet.jsonl"
+    old = library.builtin("neoverse-v1", "6.18")
+    lines = [
+        json.dumps({**json.loads(hostfile.encode(old)), "name": name}) for name in ("web-1", "web-2", "db-1")
+    ]
+    path.write_text("\n".join(lines))
+    assert run(["pools", str(path), "--kernel", "web-*=6.18+non-id-masks", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["pools"][0]["hosts"]) == 3
+    assert run(["pools", str(path), "--kernel", "web-*=7.3"]) in (0, 1, 4)
+    capsys.readouterr()
+    assert run(["pools", str(path), "--kernel", "mail-*=6.18"]) == 2
+    assert "no host of the fleet is called 'mail-*'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ host once, by the fingerprint of its facts, with the labels of all hosts that ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,9 +47,16 @@ class Inventory:
         """One more host."""
         self._join(label, self._kind(facts), (where, "", 0))
 
-    def move(self, label: str, facts: HostFacts) -> None:
-        """A host that left its kind because its facts changed, such as its kernel."""
-        self.labels.setdefault(self._kind(facts), []).append(label)
+    def __contains__(self, label: str) -> bool:
+        return label in self._known
+
+    def move(self, labels: Collection[str], kind: int, facts: HostFacts) -> None:
+        """Hosts that leave their kind because their facts changed, such as their kernel."""
+        gone = frozenset(labels)
+        kept = [label for label in self.labels.pop(kind) if label not in gone]
+        if kept:
+            self.labels[kind] = kept
+        self.labels.setdefault(self._kind(facts), []).extend(labels)
 
     def add_record(self, place: Place, data: bytes, label: str = "", other: Other | None = None) -> None:
         """One more host, from a record; what is wrong with it goes to `broken`.
@@ -85,6 +92,8 @@ class Inventory:
         return kind
 
     def _join(self, label: str, kind: int, place: Place) -> None:
+        if len(self._known) > MOST_HOSTS:
+            raise InputError(place[0], [Fault("file", f"expected at most {MOST_HOSTS:,} hosts in all")])
         known = self._known.setdefault(label, (kind, place))
         if known[1] is place:
             self.labels.setdefault(kind, []).append(label)
