@@ -157,7 +157,7 @@ def baselines(folder: Path, rounds: int) -> None:
     )
     for hosts in SIZES:
         lines, columns, virsh = (each(form, hosts) for form in ("lines", "columns", "virsh"))
-        ratios = f"{virsh / lines:27.1f}x{virsh / columns:8.1f}x"
+        ratios = f"{virsh / lines:19.1f}x{virsh / columns:10.1f}x"
         print(f"{hosts:8,}{lines:12.1f}{columns:9.1f}{virsh:7.1f}{ratios}".replace("nanx", "   -"))
     starts = ", ".join(f"{form} {best[f'{form} 2'] * 1e3:.0f} ms" for form in ("lines", "columns", "virsh"))
     print(f"two hosts, which is start-up: {starts}")
