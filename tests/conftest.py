@@ -21,7 +21,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ASKED_FOR = {
     "lab": "boots Linux under QEMU",
-    "every_pair": "takes minutes",
     "long": "takes minutes",
 }
 """Markers whose tests run only when they are named, and why."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
 from collections import Counter
 from collections.abc import Iterable
@@ -154,6 +153,8 @@ def _write_whole(path: Path, data: bytes) -> None:
         if not stat.S_ISREG(mode):
             path.write_bytes(data)
             return
+    import secrets
+
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from armkvm.cli import fleet, page, wishes
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome
-from armkvm.cli.terminal import say
+from armkvm.cli.terminal import progress, say
 from armkvm.migration.baseline import baseline
 from armkvm.report import baselines
 
 if TYPE_CHECKING:
     from armkvm.exchange.written import Written
     from armkvm.migration.baseline import Baseline
+    from armkvm.migration.journeys import Difference
+    from armkvm.state import GuestCpu
 
 WRITERS = ("qemu", "libvirt", "kubevirt", "firecracker")
 
@@ -30,6 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=wishes.parse_features,
         metavar="F,F",
         help="keep to these vCPU features (default: every one that all hosts offer)",
+    )
+    parser.add_argument(
+        "--moves",
+        action="store_true",
+        help="make a VM to it on every kind of host, move it to every other, and tell what is in the way",
     )
     parser.add_argument(
         "--write", choices=WRITERS, metavar="FOR", help=f"print it for another program: {', '.join(WRITERS)}"
@@ -49,8 +56,13 @@ def run(args: argparse.Namespace) -> Outcome:
     status = DONE if found.guest is not None else FINDINGS
     alike = {kind.speaker: kind.hosts for kind in hosts.kinds}
     tree = {**baselines.tree(found), "alike": {name: list(members) for name, members in alike.items()}}
+    parts = baselines.text(found, hosts.sizes)
+    if args.moves and found.guest is not None:
+        met = _journeys(found.guest, hosts)
+        parts += baselines.journeys_text(met, hosts.sizes)
+        tree["moves"] = baselines.journeys_tree(met)
     if args.write is None or found.guest is None:
-        return Outcome(status, baselines.text(found, hosts.sizes), tree)
+        return Outcome(status, parts, tree)
     written = _written(args.write, found, hosts)
     for line in written.lost:
         say(f"not in it: {line}")
@@ -58,6 +70,14 @@ def run(args: argparse.Namespace) -> Outcome:
         say(f"needs {line}")
     tree["written"] = {"text": written.text, "lost": list(written.lost), "needs": list(written.needs)}
     return Outcome(status, [written.text.rstrip("\n")], tree)
+
+
+def _journeys(guest: GuestCpu, hosts: fleet.Fleet) -> tuple[Difference, ...]:
+    from armkvm.backends.model import ModelSystem
+    from armkvm.migration.journeys import journeys
+
+    places = {label: ModelSystem(host.facts, host.profile, label) for label, host in hosts.platforms.items()}
+    return journeys(guest, places, lambda labels: progress(labels, "moving VMs"))
 
 
 def _written(program: str, found: Baseline, hosts: fleet.Fleet) -> Written:

@@ -11,8 +11,7 @@ from armkvm.cli.outcome import UsageError
 from armkvm.cli.places import open_place, tell
 from armkvm.documents import parse_json, read_bounded
 from armkvm.errors import UnknownPlace
-from armkvm.hosts import library
-from armkvm.migration import codec, files
+from armkvm.hosts import hostfile, library
 
 if TYPE_CHECKING:
     from armkvm.backends.base import System
@@ -41,9 +40,11 @@ def snapshot(word: str) -> Snapshot | None:
     if not library.is_file(str(path)) or not path.is_file():
         return None
     tree, _ = library.load_tree(path)
-    if isinstance(tree, dict) and tree.get("format") == codec.FORMAT:
-        return files.load(path)
-    return None
+    if not isinstance(tree, dict) or tree.get("format") in (None, hostfile.FORMAT):
+        return None
+    from armkvm.migration import codec, files
+
+    return files.load(path) if tree["format"] == codec.FORMAT else None
 
 
 def host(word: str) -> tuple[HostFacts, KernelProfile]:

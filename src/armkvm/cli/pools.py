@@ -6,14 +6,14 @@ import argparse
 
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.model import ModelSystem
-from armkvm.cli import fleet, given, page, wishes
+from armkvm.cli import fleet, given, page, spread, wishes
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.cli.terminal import progress
 from armkvm.migration.check import check_states
 from armkvm.migration.pools import Kind, Partition, admit, partition
 from armkvm.migration.snapshot import Snapshot
 from armkvm.model.host import Platform
-from armkvm.report import pooling
+from armkvm.report import pooling, verdicts
 from armkvm.report.pooling import Admitted, Takers
 
 
@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST=PROFILE",
-        help="what if this host, or every host for *, got that kernel",
+        help="what if this host, or all that a pattern such as 'web-*' names, got that kernel",
     )
     parser.add_argument(
         "--admit",
@@ -49,6 +49,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vm", action="append", default=[], metavar="FILE", help="which hosts can take this snapshot's VM"
     )
+    parser.add_argument(
+        "--moves",
+        action="store_true",
+        help="between which kinds of hosts VMs can move that have all there is",
+    )
+    spread.arguments(parser)
 
 
 def _reseated(text: str) -> tuple[str, str]:
@@ -72,16 +78,19 @@ def run(args: argparse.Namespace) -> Outcome:
     takers = [_takers(name, now) for name in args.vm]
     placed = all(any(each.possible for _, each in one.to) for one in admitted)
     placed = placed and all(one.hosts for one in takers)
+    parts = pooling.text(pools, now.sizes, before, admitted, takers)
+    tree = pooling.tree(pools, before, admitted, takers)
+    arrived: dict[str, frozenset[str]] = {}
+    if args.moves:
+        arrived = spread.arrived(now, workers=args.workers, dask=args.dask)
+        parts += verdicts.text(arrived, now.sizes)
+        tree["moves"] = verdicts.tree(arrived)
     if args.html is not None:
         from armkvm.report.page import fleet as told
 
-        drawn = page.fleet(now, pools)
+        drawn = page.fleet(now, pools, arrived)
         page.write(args.html, told.pools(drawn, pools, before, admitted, takers))
-    return Outcome(
-        DONE if len(pools.pools) == 1 and placed else FINDINGS,
-        pooling.text(pools, now.sizes, before, admitted, takers),
-        pooling.tree(pools, before, admitted, takers),
-    )
+    return Outcome(DONE if len(pools.pools) == 1 and placed else FINDINGS, parts, tree)
 
 
 def _divided(hosts: fleet.Fleet, keep: frozenset[VcpuFeature]) -> Partition:

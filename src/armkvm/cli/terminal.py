@@ -19,15 +19,15 @@ def say(text: str) -> None:
     print(f"armkvm: {printable(text)}", file=sys.stderr)
 
 
-def progress(things: Iterable[_T], what: str) -> Iterator[_T]:
-    """The things, with a bar on stderr if that is a terminal."""
+def progress(things: Iterable[_T], what: str, total: int | None = None) -> Iterator[_T]:
+    """The things, with a bar on stderr if that is a terminal; `total` where they cannot be counted."""
     if not sys.stderr.isatty():
         yield from things
         return
     from rich.console import Console
     from rich.progress import track
 
-    total = len(things) if isinstance(things, Sized) else None
+    total = len(things) if isinstance(things, Sized) else total
     yield from track(things, what, total=total, console=Console(stderr=True), transient=True)
 
 

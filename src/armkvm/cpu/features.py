@@ -32,10 +32,25 @@ class PeFeatures:
     i16i64: bool = True
     fpmr: bool = False
     pan: bool = True
+    bitperm: bool = True
+    pmull128: bool = True
+    bf16: bool = True
+    b16b16: bool = True
+    i8mm: bool = True
+    f32mm: bool = True
+    f64mm: bool = True
+    f16f16: bool = True
+    sve2p1: bool = True
+    sme2p1: bool = True
 
     @property
     def any_vectors(self) -> bool:
         return bool(self.sve or self.sme)
+
+    @property
+    def sve2p1_or_sme2(self) -> bool:
+        """Whether the instructions that both extensions brought exist, in whatever mode."""
+        return self.sve2p1 or self.sme2
 
     def effective_vq(self, streaming: bool, length_field: int) -> int:
         """The vq in effect for a LEN field: the largest implemented one that LEN allows.

@@ -56,20 +56,61 @@ OPERATIONS: dict[str, tuple[int, int, int]] = {
     "ucvtf": (0x6E79D820, 0x6E21D820, 0x6E61D820),
 }
 
+# Name -> instructions on the lowest element of v0 (accumulator and result), v1 and v2.
+SEQUENCES: dict[str, tuple[int, ...]] = {
+    "fcvt 1 2": (0x1EE24020,),
+    "fcvt 1 3": (0x1EE2C020,),
+    "fcvt 2 1": (0x1E23C020,),
+    "fcvt 2 3": (0x1E22C020,),
+    "fcvt 3 1": (0x1E63C020,),
+    "fcvt 3 2": (0x1E624020,),
+    "fcvtxn": (0x7E616820,),
+    "frecpx 1": (0x5EF9F820,),
+    "frecpx 2": (0x5EA1F820,),
+    "frecpx 3": (0x5EE1F820,),
+    "fcvtzs 1 3": (0x9EF80025, 0x9E6700A0),
+    "fcvtzs 2 3": (0x9E380025, 0x9E6700A0),
+    "fcvtzs 1 2": (0x1EF80025, 0x1E2700A0),
+    "fcvtzs 3 2": (0x1E780025, 0x1E2700A0),
+    "fcvtzu 1 3": (0x9EF90025, 0x9E6700A0),
+    "fcvtzu 2 3": (0x9E390025, 0x9E6700A0),
+    "fcvtzu 1 2": (0x1EF90025, 0x1E2700A0),
+    "fcvtzu 3 2": (0x1E790025, 0x1E2700A0),
+    "scvtf 2 1": (0x1E260025, 0x1EE200A0),
+    "scvtf 3 1": (0x9E660025, 0x9EE200A0),
+    "scvtf 3 2": (0x9E660025, 0x9E2200A0),
+    "scvtf 2 3": (0x1E260025, 0x1E6200A0),
+    "ucvtf 2 1": (0x1E260025, 0x1EE300A0),
+    "ucvtf 3 1": (0x9E660025, 0x9EE300A0),
+    "ucvtf 3 2": (0x9E660025, 0x9E2300A0),
+    "ucvtf 2 3": (0x1E260025, 0x1E6300A0),
+    "fmlal": (0x4E22EC20,),
+    "fmlsl": (0x4EA2EC20,),
+}
+"""The numbers are the element sizes converted from and to."""
+
+# Element size -> fadd of v0 and v1 into v0.
+CHAIN = {1: 0x1EE12800, 2: 0x1E212800, 3: 0x1E612800}
+
 # ldr q0..q2 from [x0..x2] post-increment; the operation; str q0,[x3],#16; subs x4,x4,#1; b.ne back.
 _LOAD = (0x3CC10400, 0x3CC10421, 0x3CC10442)
-_STORE_AND_LOOP = (0x3C810460, 0xF1000484, 0x54FFFF41)
-_STUB_BYTES = 32
+_STORE, _COUNT_DOWN, _B_NE = 0x3C810460, 0xF1000484, 0x54000001
+_STUB_BYTES = 48
 
 _CODE = 0x10000
 _DATA = 0x100000
 _PAGE = 4096
-_EXIT = _CODE + _PAGE - 4
+_EXIT = _CODE + 2 * _PAGE - 4
 OPERAND_BYTES = 256 * 256
 """The longest operand: every element of a ZA tile."""
 
 FPCR_DN = 1 << 25
 _FPCR_USED = 0x07F80000  # DN, FZ, RMode, Stride, FZ16 and AHP live here; traps are not implemented
+
+
+def _branch_back(words: int) -> int:
+    """b.ne to `words` before itself."""
+    return _B_NE | (-words & 0x7FFFF) << 5
 
 
 class FpUnit:
@@ -79,14 +120,14 @@ class FpUnit:
         self._uc = engine.Uc(engine.UC_ARCH_ARM64, engine.UC_MODE_ARM, regs.UC_CPU_ARM64_MAX)
         self._uc.ctl_exits_enabled(True)
         self._uc.ctl_set_exits([_EXIT])
-        self._uc.mem_map(_CODE, _PAGE, engine.UC_PROT_READ | engine.UC_PROT_EXEC)
+        self._uc.mem_map(_CODE, 2 * _PAGE, engine.UC_PROT_READ | engine.UC_PROT_EXEC)
         self._data = mmap.mmap(-1, 4 * OPERAND_BYTES)
         self._buffers = [
             np.frombuffer(self._data, np.uint8, OPERAND_BYTES, i * OPERAND_BYTES) for i in range(4)
         ]
         base = np.frombuffer(self._data, np.uint8).ctypes.data
         self._uc.mem_map_ptr(_DATA, 4 * OPERAND_BYTES, engine.UC_PROT_READ | engine.UC_PROT_WRITE, base)
-        self._stubs: dict[int, int] = {}
+        self._stubs: dict[tuple[int, ...], int] = {}
         self._state = (ctypes.c_uint64 * 7)(*(_DATA + i * OPERAND_BYTES for i in range(4)))
         names = (
             *(regs.UC_ARM64_REG_X0 + i for i in range(5)),
@@ -103,14 +144,6 @@ class FpUnit:
         Operands are unsigned lane arrays of one length; the result is a copy of the same kind.
         FPSR's flags accumulate; the engine is several times faster once IXC is set.
         """
-        word = OPERATIONS[name][size - 1]
-        stub = self._stubs.get(word)
-        if stub is None:
-            stub = _CODE + len(self._stubs) * _STUB_BYTES
-            leave = 0x14000000 | (_EXIT - stub - 4 * 7 >> 2) & 0x3FFFFFF  # b _EXIT
-            code = (*_LOAD, word, *_STORE_AND_LOOP, leave)
-            self._uc.mem_write(stub, b"".join(w.to_bytes(4, "little") for w in code))
-            self._stubs[word] = stub
         lanes = len(operands[0])
         dtype = UNSIGNED[size]
         first = 0 if len(operands) == 3 else 1
@@ -119,12 +152,56 @@ class FpUnit:
         quadwords = (lanes * dtype.itemsize + 15) >> 4
         if (lanes * dtype.itemsize) & 15:
             self._clear_tails(lanes * dtype.itemsize, quadwords * 16)
+        after = self._start(self._loop((OPERATIONS[name][size - 1],)), quadwords, fpcr, fpsr)
+        return self._buffers[3].view(dtype)[:lanes].copy(), after
+
+    def each(self, name: str, operands: tuple[Any, ...], fpcr: int, fpsr: int) -> tuple[Lanes, int]:
+        """Like `run`, of one of SEQUENCES: operands and results are numbers of up to 64 bits."""
+        count = len(operands[0])
+        first = 0 if len(operands) == 3 else 1
+        for buffer, operand in zip(self._buffers[first:], operands, strict=False):
+            places = buffer.view(np.uint64)[: 2 * count].reshape(-1, 2)
+            places[:, 0], places[:, 1] = operand, 0
+        after = self._start(self._loop(SEQUENCES[name]), count, fpcr, fpsr)
+        return self._buffers[3].view(np.uint64)[: 2 * count : 2].copy(), after
+
+    def add_in_order(self, size: int, start: int, lanes: Lanes, fpcr: int, fpsr: int) -> tuple[int, int]:
+        """(start + lane 0 + lane 1 ..., FPSR after), each sum rounded."""
+        if not len(lanes):
+            return start, fpsr
+        for buffer, operand in ((self._buffers[0], start), (self._buffers[1], lanes)):
+            places = buffer.view(np.uint64)[: 2 * len(lanes)].reshape(-1, 2)
+            places[:, 0], places[:, 1] = operand, 0
+        after = self._start(self._chain(CHAIN[size]), len(lanes), fpcr, fpsr)
+        return int(self._buffers[3].view(UNSIGNED[size])[0]), after
+
+    def _loop(self, words: tuple[int, ...]) -> int:
+        """The address of a loop that loads operands, does `words` and stores the result."""
+        body = (*_LOAD, *words, _STORE, _COUNT_DOWN)
+        return self._stub((*body, _branch_back(len(body))))
+
+    def _chain(self, word: int) -> int:
+        """The address of a loop that keeps its accumulator in v0."""
+        return self._stub((_LOAD[0], _LOAD[1], word, _COUNT_DOWN, _branch_back(3), _STORE))
+
+    def _stub(self, words: tuple[int, ...]) -> int:
+        """Where `words` stand, followed by a jump to the exit."""
+        address = self._stubs.get(words)
+        if address is None:
+            address = _CODE + len(self._stubs) * _STUB_BYTES
+            leave = 0x14000000 | (_EXIT - address - 4 * len(words) >> 2) & 0x3FFFFFF
+            self._uc.mem_write(address, b"".join(w.to_bytes(4, "little") for w in (*words, leave)))
+            self._stubs[words] = address
+        return address
+
+    def _start(self, stub: int, trips: int, fpcr: int, fpsr: int) -> int:
+        """Run a stub; FPSR after."""
         state = self._state
-        state[4], state[5], state[6] = quadwords, fpcr & _FPCR_USED, fpsr
+        state[4], state[5], state[6] = trips, fpcr & _FPCR_USED, fpsr
         self._registers.write()
         self._uc.emu_start(stub, 0)
         self._fpsr.read()
-        return self._buffers[3].view(dtype)[:lanes].copy(), state[6]
+        return state[6]
 
     def _clear_tails(self, start: int, stop: int) -> None:
         """Zero operands pad the last quadword, so that its spare lanes raise no flag."""

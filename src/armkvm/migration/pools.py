@@ -24,7 +24,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Hosts among which a VM of the pool's baseline can move freely."""
+    """Hosts that all accept the pool's baseline; `journeys` tells what its VMs meet between them."""
 
     kinds: tuple[Kind, ...]
     baseline: Baseline

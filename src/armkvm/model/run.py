@@ -19,6 +19,7 @@ from armkvm.cpu.exceptions import Access, Unmodelled
 from armkvm.cpu.stop import Reason, Stop
 from armkvm.errors import ModelBug, PlaceError
 from armkvm.model import aborts, core_regs, guest_debug, hypercalls, pmu_setup, rules, run_rules, timer_irqs
+from armkvm.model.el2 import entry
 from armkvm.model.execution import Execution
 from armkvm.model.lifecycle import RUN
 from armkvm.model.outcome import Refused
@@ -138,9 +139,8 @@ def _complete_mmio(vcpu: Vcpu, data: bytes) -> bool:
 
 
 def _refuse_unmodelled(vcpu: Vcpu) -> None:
-    for feature, what in ((F.EL1_32BIT, "a 32-bit EL1"), (F.HAS_EL2, "a guest with EL2")):
-        if feature in vcpu.features:
-            raise PlaceError(f"the model does not run {what}; use a real KVM")
+    if F.EL1_32BIT in vcpu.features:
+        raise PlaceError("the model does not run a 32-bit EL1; use a real KVM")
     if vcpu.debug & GuestDebug.USE_HW:
         raise PlaceError("the model has no breakpoint and watchpoint registers that stop a guest")
     if vcpu.core[core_regs.PSTATE] & core_regs.AARCH32:
@@ -232,6 +232,8 @@ def _access(stop: Stop) -> Access:
 
 def _hypercall(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
     is_smc = stop.reason is Reason.SMC
+    if F.HAS_EL2 in vcpu.features and entry.called(vcpu, execution, stop, is_smc=is_smc):
+        return None
     return hypercalls.call(vcpu, execution.core.x, is_smc=is_smc, immediate=stop.immediate)
 
 
@@ -241,10 +243,24 @@ def _breakpoint(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused 
 
 def _wait(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
     """Nothing but a timer could end the wait, and the model's time stands still."""
+    if F.HAS_EL2 in vcpu.features and entry.waits(vcpu, execution, stop):
+        return None
     for control in _TIMER_CONTROLS:
         if vcpu.sysregs[control] & (_TIMER_ENABLE | _TIMER_IMASK) == _TIMER_ENABLE:
             raise Unmodelled("the timer interrupt the guest waits for")
     return Refused(run_rules.WAITS, f"WFI before {stop.pc:#x}")
+
+
+def _hypervisors(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
+    entry.executes(vcpu, execution, stop)
+    return None
+
+
+def _to_el2(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
+    if stop.exception is None:
+        raise ModelBug(f"{stop.reason} without an exception")
+    entry.takes(vcpu, execution, stop.exception, stop.pc)
+    return None
 
 
 def _unimplemented(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
@@ -264,6 +280,8 @@ _HANDLERS: dict[Reason, Callable[[Vcpu, Execution, Stop], Exit | Refused | None]
     Reason.SMC: _hypercall,
     Reason.BRK: _breakpoint,
     Reason.WFI: _wait,
+    Reason.HYPERVISOR: _hypervisors,
+    Reason.TO_EL2: _to_el2,
     Reason.UNIMPLEMENTED: _unimplemented,
     Reason.UNMODELLED: _unmodelled,
 }

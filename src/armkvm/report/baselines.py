@@ -8,6 +8,7 @@ from typing import Any
 
 from armkvm.catalog import name_of
 from armkvm.migration.baseline import Baseline, Loss, Obstacle
+from armkvm.migration.journeys import Difference
 from armkvm.report.table import Table
 from armkvm.state import GuestCpu
 
@@ -45,6 +46,21 @@ def summary(found: Baseline, sizes: Mapping[str, int] | None = None) -> list[str
     if found.to_leave_out:
         parts.append(f"\nleave out {named(sorted(found.to_leave_out), sizes or {})}, and the others have one")
     return parts
+
+
+def journeys_text(met: Sequence[Difference], sizes: Mapping[str, int]) -> list[str | Table]:
+    """What VMs made to a baseline meet between its hosts."""
+    if not met:
+        return ["", "VMs made to it move between all of them"]
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for each in met:
+        key = (each.because, named(each.sources, sizes), named(each.destinations, sizes))
+        groups.setdefault(key, []).append(each.what)
+    rows = [
+        (names[0] if len(names) == 1 else f"{names[0]} .. {names[-1]} ({len(names)})", *key)
+        for key, names in groups.items()
+    ]
+    return ["", "VMs made to it do not move freely", Table(("REGISTER", "BECAUSE", "FROM", "TO"), rows)]
 
 
 def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
@@ -127,6 +143,19 @@ def tree(found: Baseline) -> dict[str, Any]:
         "obstacles": list(map(obstacle_tree, found.obstacles)),
         "leave_out": sorted(found.to_leave_out),
     }
+
+
+def journeys_tree(met: Sequence[Difference]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "what": each.what,
+            "because": each.because,
+            "sources": list(each.sources),
+            "destinations": list(each.destinations),
+        }
+        for each in met
+    ]
 
 
 def obstacle_tree(obstacle: Obstacle) -> dict[str, Any]:

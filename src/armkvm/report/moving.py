@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from armkvm.abi.regid import RegId
 from armkvm.catalog import name_of
 from armkvm.errors import errno_name
-from armkvm.migration.compare import Difference
-from armkvm.migration.findings import Finding
-from armkvm.migration.move import MigrationReport, Offered
-from armkvm.migration.plan import Plan, Step
-from armkvm.migration.snapshot import Origin, Snapshot, VcpuState
-from armkvm.migration.verdict import RestoreReport, VcpuOutcome
 from armkvm.report.table import Table
+
+if TYPE_CHECKING:  # `check` tells findings too, and has nothing moved
+    from armkvm.migration.compare import Difference
+    from armkvm.migration.findings import Finding
+    from armkvm.migration.move import MigrationReport, Offered
+    from armkvm.migration.plan import Plan, Step
+    from armkvm.migration.snapshot import Origin, Snapshot, VcpuState
+    from armkvm.migration.verdict import RestoreReport, VcpuOutcome
 
 # -- text ------------------------------------------------------------------------------------------
 

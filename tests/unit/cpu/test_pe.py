@@ -222,11 +222,11 @@ def test_streaming_mode_without_fa64_refuses_advsimd(word: int, esr: int | None)
 
 
 def test_an_instruction_that_this_emulator_lacks_is_named() -> None:
-    gather = 0xC4004000  # ld1sb { z0.d }, p0/z, [x0, z0.d, uxtw]
-    guest = Guest(gather)
+    aese = 0x4522E020  # aese z0.b, z0.b, z1.b
+    guest = Guest(aese)
     stop = guest.pe.run()
-    assert (stop.reason, stop.word, stop.pc) == (Reason.UNIMPLEMENTED, gather, BASE)
-    assert "0xc4004000" in stop.detail
+    assert (stop.reason, stop.word, stop.pc) == (Reason.UNIMPLEMENTED, aese, BASE)
+    assert "0x4522e020" in stop.detail
     assert hex(BASE) in stop.detail
 
 

@@ -16,6 +16,8 @@ from armkvm.cpu.decode import Row
 from armkvm.cpu.exceptions import Undefined
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import UNSIGNED, Bools, Lanes, Machine
+from armkvm.cpu.sve.halving import pairs_of
+from armkvm.cpu.sve.lanes import by_element
 
 ONE_POINT_ZERO = (0, 0x3C00, 0x3F80_0000, 0x3FF0_0000_0000_0000)
 INFINITY = (0, 0x7C00, 0x7F80_0000, 0x7FF0_0000_0000_0000)
@@ -28,13 +30,11 @@ def sign_bit(size: int) -> Any:
 
 def operate(m: Machine, name: str, size: int, *operands: Lanes) -> Lanes:
     """Run a lane operation with the PE's FPCR, accumulating its flags in FPSR."""
-    if not size:
-        raise Undefined
     result, m.vectors.fpsr = m.fp.run(name, size, operands, m.vectors.fpcr, m.vectors.fpsr)
     return result
 
 
-def _quiet(size: int, active: Bools, lanes: Lanes) -> Lanes:
+def quiet(size: int, active: Bools, lanes: Lanes) -> Lanes:
     return np.where(active, lanes, UNSIGNED[size].type(ONE_POINT_ZERO[size]))
 
 
@@ -48,7 +48,7 @@ def unpredicated(name: str) -> Callable[..., None]:
 def predicated(name: str, reversed_operands: bool = False) -> Callable[..., None]:
     def execute(m: Machine, size: int, Pg: int, Zm: int, Zdn: int) -> None:
         active = m.active(Pg, size)
-        a, b = _quiet(size, active, m.u(Zdn, size)), _quiet(size, active, m.u(Zm, size))
+        a, b = quiet(size, active, m.u(Zdn, size)), quiet(size, active, m.u(Zm, size))
         if reversed_operands:
             a, b = b, a
         m.merge_z(Zdn, size, active, operate(m, name, size, a, b))
@@ -60,8 +60,6 @@ def fused(name: str, negate_addend: bool, addend_is_destination: bool) -> Callab
     """FMLA and its relatives; `name` is the AdvSIMD form with the product's sign."""
 
     def execute(m: Machine, size: int, a: int, Pg: int, b: int, Zd: int) -> None:
-        if not size:
-            raise Undefined
         active = m.active(Pg, size)
         if addend_is_destination:
             addend, first, second = m.u(Zd, size), m.u(b, size), m.u(a, size)
@@ -69,20 +67,16 @@ def fused(name: str, negate_addend: bool, addend_is_destination: bool) -> Callab
             addend, first, second = m.u(a, size), m.u(Zd, size), m.u(b, size)
         if negate_addend:
             addend = addend ^ sign_bit(size)
-        quiet = [_quiet(size, active, x) for x in (addend, first, second)]
-        m.merge_z(Zd, size, active, operate(m, name, size, *quiet))
+        operands = (quiet(size, active, x) for x in (addend, first, second))
+        m.merge_z(Zd, size, active, operate(m, name, size, *operands))
 
     return execute
 
 
-def _by_element(m: Machine, size: int, Zm: int, index: int) -> Lanes:
-    """Within each quadword, the element at `index`, repeated."""
-    quadwords = m.u(Zm, size).reshape(-1, 16 >> size)
-    return quadwords[:, index].repeat(16 >> size)
-
-
 def fused_indexed(name: str, m: Machine, size: int, index: int, Zm: int, Zn: int, Zda: int) -> None:
-    m.set_z(Zda, size, operate(m, name, size, m.u(Zda, size), m.u(Zn, size), _by_element(m, size, Zm, index)))
+    m.set_z(
+        Zda, size, operate(m, name, size, m.u(Zda, size), m.u(Zn, size), by_element(m.u(Zm, size), index))
+    )
 
 
 def fmla_indexed(name: str, size: int) -> Callable[..., None]:
@@ -101,7 +95,7 @@ def fmla_indexed(name: str, size: int) -> Callable[..., None]:
 
 def fmul_indexed(size: int) -> Callable[..., None]:
     def multiply(m: Machine, index: int, Zm: int, Zn: int, Zd: int) -> None:
-        m.set_z(Zd, size, operate(m, "fmul", size, m.u(Zn, size), _by_element(m, size, Zm, index)))
+        m.set_z(Zd, size, operate(m, "fmul", size, m.u(Zn, size), by_element(m.u(Zm, size), index)))
 
     if size == 1:
 
@@ -116,7 +110,7 @@ def compare(name: str, invert: bool = False) -> Callable[..., None]:
     def execute(m: Machine, size: int, Zm: int, Pg: int, Zn: int, Pd: int) -> None:
         active = m.active(Pg, size)
         result = operate(
-            m, name, size, _quiet(size, active, m.u(Zn, size)), _quiet(size, active, m.u(Zm, size))
+            m, name, size, quiet(size, active, m.u(Zn, size)), quiet(size, active, m.u(Zm, size))
         )
         m.set_p(Pd, size, ((result != 0) ^ invert) & active)
 
@@ -125,7 +119,7 @@ def compare(name: str, invert: bool = False) -> Callable[..., None]:
 
 def unordered(m: Machine, size: int, Zm: int, Pg: int, Zn: int, Pd: int) -> None:
     active = m.active(Pg, size)
-    a, b = _quiet(size, active, m.u(Zn, size)), _quiet(size, active, m.u(Zm, size))
+    a, b = quiet(size, active, m.u(Zn, size)), quiet(size, active, m.u(Zm, size))
     operate(m, "fcmeq", size, a, b)  # for its flags, which are the same
     magnitude = ~sign_bit(size)
     limit = UNSIGNED[size].type(INFINITY[size])
@@ -135,7 +129,7 @@ def unordered(m: Machine, size: int, Zm: int, Pg: int, Zn: int, Pd: int) -> None
 def compare_zero(name: str, swap: bool, invert: bool = False) -> Callable[..., None]:
     def execute(m: Machine, size: int, Pg: int, Zn: int, Pd: int) -> None:
         active = m.active(Pg, size)
-        lanes = _quiet(size, active, m.u(Zn, size))
+        lanes = quiet(size, active, m.u(Zn, size))
         zero = np.zeros_like(lanes)
         result = operate(m, name, size, *((zero, lanes) if swap else (lanes, zero)))
         m.set_p(Pd, size, ((result != 0) ^ invert) & active)
@@ -145,10 +139,8 @@ def compare_zero(name: str, swap: bool, invert: bool = False) -> Callable[..., N
 
 def unary(name: str) -> Callable[..., None]:
     def execute(m: Machine, size: int, Pg: int, Zn: int, Zd: int) -> None:
-        if not size:
-            raise Undefined
         active = m.active(Pg, size)
-        m.merge_z(Zd, size, active, operate(m, name, size, _quiet(size, active, m.u(Zn, size))))
+        m.merge_z(Zd, size, active, operate(m, name, size, quiet(size, active, m.u(Zn, size))))
 
     return execute
 
@@ -160,23 +152,10 @@ def estimate(name: str) -> Callable[..., None]:
     return execute
 
 
-def convert(name: str, size: int) -> Callable[..., None]:
-    """Conversions between an integer and a floating-point number of one size."""
-
-    def execute(m: Machine, Pg: int, Zn: int, Zd: int) -> None:
-        active = m.active(Pg, size)
-        lanes = np.where(active, m.u(Zn, size), UNSIGNED[size].type(0))
-        m.merge_z(Zd, size, active, operate(m, name, size, lanes))
-
-    return execute
-
-
 def reduction(name: str, identity: tuple[int, ...], negative: bool = False) -> Callable[..., None]:
     """Pairwise, over the vector padded with the identity to a power of two."""
 
     def execute(m: Machine, size: int, Pg: int, Zn: int, Vd: int) -> None:
-        if not size:
-            raise Undefined
         neutral = UNSIGNED[size].type(identity[size])
         if negative:
             neutral |= sign_bit(size)
@@ -185,6 +164,90 @@ def reduction(name: str, identity: tuple[int, ...], negative: bool = False) -> C
         while len(lanes) > 1:
             lanes = operate(m, name, size, lanes[0::2], lanes[1::2])
         m.set_v(Vd, size, int(lanes[0]))
+
+    return execute
+
+
+def ordered_sum(m: Machine, size: int, Pg: int, Zm: int, Vdn: int) -> None:
+    """FADDA: from the lowest active lane up, each sum rounded."""
+    start, lanes = int(m.u(Vdn, size)[0]), m.u(Zm, size)[m.active(Pg, size)]
+    total, m.vectors.fpsr = m.fp.add_in_order(size, start, lanes, m.vectors.fpcr, m.vectors.fpsr)
+    m.set_v(Vdn, size, total)
+
+
+def pairwise(name: str) -> Callable[..., None]:
+    def execute(m: Machine, size: int, Pg: int, Zm: int, Zdn: int) -> None:
+        active = m.active(Pg, size)
+        left, right = pairs_of(m.u(Zdn, size), m.u(Zm, size))
+        m.merge_z(
+            Zdn, size, active, operate(m, name, size, quiet(size, active, left), quiet(size, active, right))
+        )
+
+    return execute
+
+
+def with_immediate(name: str, choices: tuple[float, float], reverse: bool = False) -> Callable[..., None]:
+    """The second operand one of two numbers."""
+
+    def execute(m: Machine, size: int, Pg: int, i1: int, Zdn: int) -> None:
+        active = m.active(Pg, size)
+        number = np.array(choices[i1], (np.float16, np.float32, np.float64)[size - 1]).view(UNSIGNED[size])
+        a = quiet(size, active, m.u(Zdn, size))
+        b = np.full_like(a, number)
+        m.merge_z(Zdn, size, active, operate(m, name, size, *((b, a) if reverse else (a, b))))
+
+    return execute
+
+
+def fclamp(m: Machine, size: int, Zm: int, Zn: int, Zd: int) -> None:
+    """The lesser of Zm and the greater of Zn and Zd, NaNs losing."""
+    raised = operate(m, "fmaxnm", size, m.u(Zn, size), m.u(Zd, size))
+    m.set_z(Zd, size, operate(m, "fminnm", size, raised, m.u(Zm, size)))
+
+
+def frecpx(m: Machine, size: int, Pg: int, Zn: int, Zd: int) -> None:
+    active = m.active(Pg, size)
+    lanes = quiet(size, active, m.u(Zn, size))
+    result, m.vectors.fpsr = m.fp.each(f"frecpx {size}", (lanes,), m.vectors.fpcr, m.vectors.fpsr)
+    m.merge_z(Zd, size, active, result)
+
+
+def long_fused(name: str, top: int) -> Callable[..., None]:
+    """FMLALB, FMLSLT ...: products of halves into singles."""
+
+    def execute(m: Machine, Zm: int, Zn: int, Zda: int) -> None:
+        _long_fused(m, name, m.u(Zn, 1)[top::2], m.u(Zm, 1)[top::2], Zda)
+
+    return execute
+
+
+def long_fused_indexed(name: str, top: int) -> Callable[..., None]:
+    def execute(m: Machine, i3h: int, Zm: int, i3l: int, Zn: int, Zda: int) -> None:
+        _long_fused(m, name, m.u(Zn, 1)[top::2], by_element(m.u(Zm, 1), i3h << 1 | i3l)[::2], Zda)
+
+    return execute
+
+
+def _long_fused(m: Machine, name: str, a: Lanes, b: Lanes, Zda: int) -> None:
+    operands = (m.u(Zda, 2), a, b)
+    result, m.vectors.fpsr = m.fp.each(name, operands, m.vectors.fpcr, m.vectors.fpsr)
+    m.set_z(Zda, 2, result)
+
+
+def matrix(size: int) -> Callable[..., None]:
+    """FMMLA: 2x2 matrices of singles in quadwords, or of doubles in pairs of them; each step rounds."""
+
+    def execute(m: Machine, Zm: int, Zn: int, Zda: int) -> None:
+        if m.vl < 16 << size - 2:
+            raise Undefined
+        used = m.counts[size] // 4 * 4
+        left, right = (m.u(n, size)[:used].reshape(-1, 2, 2) for n in (Zn, Zm))
+        rows = left.repeat(2, axis=1).reshape(-1, 2)  # row i of the first for each element i, j
+        columns = np.tile(right, (1, 2, 1)).reshape(-1, 2)
+        products = [operate(m, "fmul", size, rows[:, k], columns[:, k]) for k in (0, 1)]
+        total = operate(m, "fadd", size, m.u(Zda, size)[:used], operate(m, "fadd", size, *products))
+        # What is left over at the end of the vector becomes zero.
+        m.set_z(Zda, size, np.concatenate((total, np.zeros(m.counts[size] - used, total.dtype))))
 
     return execute
 
@@ -204,7 +267,7 @@ ROWS = (
     *(
         Row(
             f"{name.upper()} (vectors, unpredicated)",
-            f"{_F} size:2 0 Zm:5 000 {bits} Zn:5 Zd:5",
+            f"{_F} size:2!0 0 Zm:5 000 {bits} Zn:5 Zd:5",
             Check.SVE,
             unpredicated(name),
         )
@@ -217,7 +280,12 @@ ROWS = (
         )
     ),
     *(
-        Row(f"{name} (vectors, predicated)", f"{_F} size:2 00 {bits} 100 Pg:3 Zm:5 Zdn:5", Check.SVE, execute)
+        Row(
+            f"{name} (vectors, predicated)",
+            f"{_F} size:2!0 00 {bits} 100 Pg:3 Zm:5 Zdn:5",
+            Check.SVE,
+            execute,
+        )
         for bits, name, execute in (
             ("0000", "FADD", predicated("fadd")),
             ("0001", "FSUB", predicated("fsub")),
@@ -234,7 +302,7 @@ ROWS = (
         )
     ),
     *(
-        Row(name, f"{_F} size:2 1 a:5 {bits} Pg:3 b:5 Zd:5", Check.SVE, fused(product, negate, destination))
+        Row(name, f"{_F} size:2!0 1 a:5 {bits} Pg:3 b:5 Zd:5", Check.SVE, fused(product, negate, destination))
         for bits, name, product, negate, destination in (
             ("000", "FMLA", "fmla", False, True),
             ("001", "FMLS", "fmls", False, True),
@@ -256,7 +324,7 @@ ROWS = (
     ),
     *(Row("FMUL (indexed)", p, Check.SVE, fmul_indexed(s)) for s, p in _indexed_patterns("001000", "Zd:5")),
     *(
-        Row(f"{name} (vectors)", f"{_F} size:2 0 Zm:5 {o} Pg:3 Zn:5 {o2} Pd:4", Check.SVE, execute)
+        Row(f"{name} (vectors)", f"{_F} size:2!0 0 Zm:5 {o} Pg:3 Zn:5 {o2} Pd:4", Check.SVE, execute)
         for name, o, o2, execute in (
             ("FCMGE", "010", 0, compare("fcmge")),
             ("FCMGT", "010", 1, compare("fcmgt")),
@@ -268,7 +336,7 @@ ROWS = (
         )
     ),
     *(
-        Row(f"{name} (zero)", f"{_F} size:2 0100 {bits} 001 Pg:3 Zn:5 {ne} Pd:4", Check.SVE, execute)
+        Row(f"{name} (zero)", f"{_F} size:2!0 0100 {bits} 001 Pg:3 Zn:5 {ne} Pd:4", Check.SVE, execute)
         for name, bits, ne, execute in (
             ("FCMGE", "00", 0, compare_zero("fcmge", False)),
             ("FCMGT", "00", 1, compare_zero("fcmgt", False)),
@@ -279,7 +347,7 @@ ROWS = (
         )
     ),
     *(
-        Row(name.upper(), f"{_F} size:2 {bits} 101 Pg:3 Zn:5 Zd:5", Check.SVE, unary(name))
+        Row(name.upper(), f"{_F} size:2!0 {bits} 101 Pg:3 Zn:5 Zd:5", Check.SVE, unary(name))
         for bits, name in (
             ("000000", "frintn"),
             ("000001", "frintp"),
@@ -291,32 +359,10 @@ ROWS = (
             ("001101", "fsqrt"),
         )
     ),
-    Row("FRECPE", f"{_F} size:2 001110 001100 Zn:5 Zd:5", Check.SVE, estimate("frecpe")),
-    Row("FRSQRTE", f"{_F} size:2 001111 001100 Zn:5 Zd:5", Check.SVE, estimate("frsqrte")),
+    Row("FRECPE", f"{_F} size:2!0 001110 001100 Zn:5 Zd:5", Check.SVE, estimate("frecpe")),
+    Row("FRSQRTE", f"{_F} size:2!0 001111 001100 Zn:5 Zd:5", Check.SVE, estimate("frsqrte")),
     *(
-        Row(
-            f"{name.upper()} ({8 << size} bits)",
-            f"{_F} {bits} 101 Pg:3 Zn:5 Zd:5",
-            Check.SVE,
-            convert(name, size),
-        )
-        for size, bits, name in (
-            (1, "01 010 01 0", "scvtf"),
-            (1, "01 010 01 1", "ucvtf"),
-            (2, "10 010 10 0", "scvtf"),
-            (2, "10 010 10 1", "ucvtf"),
-            (3, "11 010 11 0", "scvtf"),
-            (3, "11 010 11 1", "ucvtf"),
-            (1, "01 011 01 0", "fcvtzs"),
-            (1, "01 011 01 1", "fcvtzu"),
-            (2, "10 011 10 0", "fcvtzs"),
-            (2, "10 011 10 1", "fcvtzu"),
-            (3, "11 011 11 0", "fcvtzs"),
-            (3, "11 011 11 1", "fcvtzu"),
-        )
-    ),
-    *(
-        Row(name, f"{_F} size:2 000 {bits} 001 Pg:3 Zn:5 Vd:5", Check.SVE, execute)
+        Row(name, f"{_F} size:2!0 000 {bits} 001 Pg:3 Zn:5 Vd:5", Check.SVE, execute)
         for bits, name, execute in (
             ("000", "FADDV", reduction("fadd", (0, 0, 0, 0))),
             ("100", "FMAXNMV", reduction("fmaxnm", DEFAULT_NAN)),
@@ -325,4 +371,64 @@ ROWS = (
             ("111", "FMINV", reduction("fmin", INFINITY)),
         )
     ),
+    Row("FADDA", f"{_F} size:2!0 011000 001 Pg:3 Zm:5 Vdn:5", Check.NON_STREAMING, ordered_sum),
+    *(
+        Row(
+            name.upper() + "P",
+            f"01100100 size:2!0 010 {bits} 100 Pg:3 Zm:5 Zdn:5",
+            Check.SVE,
+            pairwise(name),
+            "sve2",
+        )
+        for name, bits in (
+            ("fadd", "000"),
+            ("fmaxnm", "100"),
+            ("fminnm", "101"),
+            ("fmax", "110"),
+            ("fmin", "111"),
+        )
+    ),
+    *(
+        Row(
+            f"{name} (immediate)",
+            f"{_F} size:2!0 011 {bits} 100 Pg:3 0000 i1:1 Zdn:5",
+            Check.SVE,
+            with_immediate(operation, choices, name == "FSUBR"),
+        )
+        for name, bits, operation, choices in (
+            ("FADD", "000", "fadd", (0.5, 1.0)),
+            ("FSUB", "001", "fsub", (0.5, 1.0)),
+            ("FMUL", "010", "fmul", (0.5, 2.0)),
+            ("FSUBR", "011", "fsub", (0.5, 1.0)),
+            ("FMAXNM", "100", "fmaxnm", (0.0, 1.0)),
+            ("FMINNM", "101", "fminnm", (0.0, 1.0)),
+            ("FMAX", "110", "fmax", (0.0, 1.0)),
+            ("FMIN", "111", "fmin", (0.0, 1.0)),
+        )
+    ),
+    Row("FCLAMP", "01100100 size:2!0 1 Zm:5 001001 Zn:5 Zd:5", Check.SVE, fclamp, "sve2p1_or_sme2"),
+    Row("FRECPX", f"{_F} size:2!0 001100 101 Pg:3 Zn:5 Zd:5", Check.SVE, frecpx),
+    *(
+        row
+        for subtract, name in enumerate(("fmlal", "fmlsl"))
+        for top in (0, 1)
+        for row in (
+            Row(
+                f"{name.upper()}{'BT'[top]}",
+                f"01100100 10 1 Zm:5 10 {subtract} 00 {top} Zn:5 Zda:5",
+                Check.SVE,
+                long_fused(name, top),
+                "sve2",
+            ),
+            Row(
+                f"{name.upper()}{'BT'[top]} (indexed)",
+                f"01100100 10 1 i3h:2 Zm:3 01 {subtract} 0 i3l:1 {top} Zn:5 Zda:5",
+                Check.SVE,
+                long_fused_indexed(name, top),
+                "sve2",
+            ),
+        )
+    ),
+    Row("FMMLA (single)", "01100100 10 1 Zm:5 111001 Zn:5 Zda:5", Check.NON_STREAMING, matrix(2), "f32mm"),
+    Row("FMMLA (double)", "01100100 11 1 Zm:5 111001 Zn:5 Zda:5", Check.NON_STREAMING, matrix(3), "f64mm"),
 )

@@ -167,6 +167,16 @@ def while_down(m: Machine, size: int, Rm: int, sf: int, unsigned: int, Rn: int, 
     m.test(np.ones(count, np.bool_), lanes)
 
 
+def while_conflict(m: Machine, size: int, Rm: int, Rn: int, read_after_write: int, Pd: int) -> None:
+    """WHILEWR, WHILERW: lanes whose accesses at two addresses do not get in each other's way."""
+    count, first, second = m.counts[size], m.get_x(Rn), m.get_x(Rm)
+    distance = abs(second - first) if read_after_write else max(0, second - first)
+    apart = distance >> size
+    lanes = np.arange(count) < (apart or count)
+    m.set_p(Pd, size, lanes)
+    m.test(np.ones(count, np.bool_), lanes)
+
+
 def cterm(m: Machine, sz: int, Rm: int, Rn: int, ne: int) -> None:
     mask = MASK64 if sz else 0xFFFFFFFF
     equal = not (m.get_x(Rn) ^ m.get_x(Rm)) & mask
@@ -255,6 +265,13 @@ ROWS = (
         f"{_P} size:2 1 Rm:5 000 sf:1 unsigned:1 0 Rn:5 eq_not:1 Pd:4",
         Check.SVE,
         while_down,
+        "sve2",
+    ),
+    Row(
+        "WHILEWR, WHILERW",
+        f"{_P} size:2 1 Rm:5 001100 Rn:5 read_after_write:1 Pd:4",
+        Check.SVE,
+        while_conflict,
         "sve2",
     ),
     Row("CTERMEQ, CTERMNE", f"{_P} 1 sz:1 1 Rm:5 001000 Rn:5 ne:1 0000", Check.SVE, cterm),

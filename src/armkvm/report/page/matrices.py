@@ -36,7 +36,7 @@ def of_pairs(
             )
             for n, name in enumerate(order, start=1)
         ),
-        legend=(
+        meanings=(
             (State.MOVES, "what runs there moves as it is"),
             (
                 State.NEW,
@@ -85,7 +85,7 @@ def of_admissions(
             )
             for name in order
         ),
-        legend=(
+        meanings=(
             (State.HOME, "the kind's own pool"),
             (State.MOVES, "could join, and the pool's VMs can use it as they are"),
             (State.NEW, "could join if the pool gave up as many things as the number says"),

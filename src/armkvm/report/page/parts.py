@@ -85,7 +85,13 @@ class Matrix:
     corner: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    legend: tuple[tuple[State, str], ...]
+    meanings: tuple[tuple[State, str], ...]
+
+    @property
+    def legend(self) -> tuple[tuple[State, str], ...]:
+        """What the answers mean, of those that are given."""
+        given = {cell.state for row in self.rows for cell in row.cells}
+        return tuple((state, says) for state, says in self.meanings if state in given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from armkvm.arch.fields import Field
@@ -71,20 +72,22 @@ def _brief(value: str) -> str:
 
 def costs(losses: Sequence[Loss], sizes: Mapping[str, int], heading: str = "What it costs") -> Block:
     """Everything the best host could give and the baseline does not."""
+    usual, times = Counter(loss.because for loss in losses).most_common(1)[0] if losses else ("", 0)
+    hoisted = times > 1
     rows = [
         (
             loss.what,
             *_where(loss.what, loss.best, loss.kept),
             loss.best,
             loss.kept,
-            loss.because,
+            "" if hoisted and loss.because == usual else loss.because,
             baselines.named(loss.hosts, sizes),
         )
         for loss in losses
     ]
     return table(
         f"{heading}: {len(losses)}",
-        (),
+        (f"Where no other reason is given: {usual}.",) if hoisted else (),
         ("Lost", BITS, "Differ in", "Best", "Kept", "Because", "For the sake of"),
         rows,
     )
@@ -92,16 +95,19 @@ def costs(losses: Sequence[Loss], sizes: Mapping[str, int], heading: str = "What
 
 def obstacles(found: Sequence[Obstacle], sizes: Mapping[str, int], heading: str) -> Block:
     """Fields for which no value suits all, with what each host insists on."""
+    reasons = {obstacle.because for obstacle in found}
+    same = len(reasons) == 1
     rows = [
         (
             obstacle.what,
             *_where(obstacle.what, *(value for value, _ in obstacle.camps[:2])),
             "\n".join(f"{value}: {baselines.named(hosts, sizes)}" for value, hosts in obstacle.camps),
-            obstacle.because,
+            "" if same else obstacle.because,
         )
         for obstacle in baselines.aarch32_last(found)
     ]
-    return table(heading, (), ("Decides", BITS, "Differ in", "Insists on", "Because"), rows)
+    lines = tuple(map(_sentence, reasons)) if same else ()
+    return table(heading, lines, ("Decides", BITS, "Differ in", "Insists on", "Because"), rows)
 
 
 def both(found: Baseline, sizes: Mapping[str, int]) -> tuple[Block, ...]:
@@ -116,10 +122,14 @@ def both(found: Baseline, sizes: Mapping[str, int]) -> tuple[Block, ...]:
 
 
 def table(
-    heading: str, lines: tuple[str, ...], headings: Sequence[str], rows: Sequence[tuple[str, ...]]
+    heading: str,
+    lines: tuple[str, ...],
+    headings: Sequence[str],
+    rows: Sequence[tuple[str, ...]],
+    most: int = MOST_ROWS,
 ) -> Block:
     """A table of bounded length, without columns that are empty throughout."""
-    kept = rows[:MOST_ROWS]
+    kept = rows[:most]
     used = [n for n in range(len(headings)) if any(row[n] for row in kept)]
     more = f"and {len(rows) - len(kept)} more; the text report and --json have all" if kept != rows else ""
     return Block(
