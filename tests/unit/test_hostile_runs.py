@@ -7,7 +7,7 @@ from errno import EINTR, ENOSYS
 
 import pytest
 from tests.guest_vcpus import BASE, MEMORY, put, vm_with
-from tests.unit.cpu.test_hostile_guests import random_word
+from tests.unit.cpu.hostile import random_word
 
 from armkvm.abi.structs import ExitReason, MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
