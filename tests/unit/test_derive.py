@@ -104,3 +104,19 @@ def test_el2_is_not_carried_to_a_kernel_without_it() -> None:
     facts = derive(library.builtin("max-nested", "7.3"), "6.12")
     assert set(facts.values) == {"plain"}
     assert not facts.features & {F.HAS_EL2, F.HAS_EL2_E2H0}
+
+
+def test_a_what_if_takes_nothing_for_granted_and_says_so() -> None:
+    """A newer kernel is assumed to show no more than the older one did; going back is still refused."""
+    old = library.builtin("neoverse-v1", "6.18")
+    found = derive(old, "7.3", assume=True)
+    assert (found.profile, found.values) == ("7.3", old.values)
+    assert any("taken as not shown under 7.3" in note and "PMMIR_EL1" in note for note in found.notes)
+    with pytest.raises(MissingFacts):
+        derive(old, "6.1", assume=True)
+
+
+def test_a_built_in_host_is_updated_to_what_was_recorded() -> None:
+    assert library.updated(library.builtin("max", "6.12"), "7.3") == library.builtin("max", "7.3")
+    mine = replace(library.builtin("max", "6.18"), name="mine")
+    assert library.updated(mine, "7.3").values["plain"] == mine.values["plain"]

@@ -48,6 +48,19 @@ def parquet(path: Path) -> Path:
     return path
 
 
+def nameless_parquet(path: Path) -> Path:
+    """The form that a fleet's Parquet takes best: equal texts, which it keeps once."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    texts = []
+    for label in FLEET:
+        host = tree(label)
+        del host["name"]
+        texts.append(json.dumps(host))
+    pq.write_table(pa.table({"name": list(FLEET), "host": texts}), path)
+    return path
+
+
 def read(path: Path) -> Inventory:
     found = Inventory()
     for _ in read_into(found, path):
@@ -55,7 +68,10 @@ def read(path: Path) -> Inventory:
     return found
 
 
-@pytest.mark.parametrize(("form", "name"), [(folder, "fleet"), (lines, "f.jsonl"), (parquet, "f.parquet")])
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(folder, "fleet"), (lines, "f.jsonl"), (parquet, "f.parquet"), (nameless_parquet, "n.parquet")],
+)
 def test_equal_hosts_are_one_kind(form: Callable[[Path], Path], name: str, tmp_path: Path) -> None:
     path = form(tmp_path / name)
     assert is_inventory(path)
@@ -138,3 +154,21 @@ def test_the_same_host_named_twice_counts_once(capsys: pytest.CaptureFixture[str
     repeated = capsys.readouterr().out
     assert run(["baseline", "max", "max-vq4", "--json"]) == 0
     assert capsys.readouterr().out == repeated
+
+
+def test_a_pattern_gives_many_hosts_another_kernel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A label is taken as it is before it is taken for a pattern."""
+    path = tmp_path / "fleet.jsonl"
+    old = library.builtin("neoverse-v1", "6.18")
+    lines = [
+        json.dumps({**json.loads(hostfile.encode(old)), "name": name}) for name in ("web-1", "web-2", "db-1")
+    ]
+    path.write_text("\n".join(lines))
+    assert run(["pools", str(path), "--kernel", "web-*=6.18+non-id-masks", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["pools"][0]["hosts"]) == 3
+    assert run(["pools", str(path), "--kernel", "web-*=7.3"]) in (0, 1, 4)
+    capsys.readouterr()
+    assert run(["pools", str(path), "--kernel", "mail-*=6.18"]) == 2
+    assert "no host of the fleet is called 'mail-*'" in capsys.readouterr().err

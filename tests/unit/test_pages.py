@@ -13,7 +13,7 @@ import pytest
 from tests.browser import fleets
 
 from armkvm.cli.main import run
-from armkvm.report.page import parts, reasons
+from armkvm.report.page import fleet, parts, reasons
 from armkvm.report.page.render import render
 
 if TYPE_CHECKING:
@@ -130,6 +130,24 @@ def test_a_large_fleet_has_a_row_for_each_kind(tmp_path: Path, page_of: PageOf) 
     assert len(rows) == kinds * 2  # two pools
     assert "4,000 hosts in 2 pools" in pages[1]
     assert large < MOST_BYTES
+
+
+def test_of_very_many_kinds_the_largest_have_rows(
+    tmp_path: Path, page_of: PageOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "MOST_KINDS", 30)
+    text = page_of("pools", str(fleets.large(tmp_path / "fleet.jsonl", 45, 40)))  # five kinds of two
+    assert "These are the 30 largest of 40 kinds." in text
+    rows = [attrs for tag, attrs in Read(text).tags if tag == "button" and "data-at" in attrs]
+    assert len(rows) == 30 * 2
+    for host in range(5):
+        assert f"host-{host:06} <span" in text
+
+
+def test_where_moves_were_tried_their_number_is_told(page_of: PageOf) -> None:
+    assert "Takes VMs of" not in page_of("pools", "max", "max-vq4")
+    read = Read(page_of("pools", "max", "max-vq4", "--moves"))
+    assert {"Takes VMs of", "2 of 2 hosts", "1 of 2 hosts"} <= set(read.texts)
 
 
 def test_the_deciding_bits_of_a_field_are_told(page_of: PageOf) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from armkvm.report.baselines import named
 
 if TYPE_CHECKING:
     from armkvm.abi.vcpu_features import VcpuFeature
-    from armkvm.state import Acceptance, HostFacts
+    from armkvm.state import Acceptance
 
 FAULTS_SHOWN = 100
 NOTES_SHOWN = 20
@@ -67,8 +68,8 @@ class Fleet:
         return wider
 
 
-def gather(words: Sequence[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
-    """The fleet of these hosts. `kernels`: hosts, by label, to be seen through another kernel.
+def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
+    """The fleet of these hosts. `kernels`: hosts, by label or pattern, to be seen through another kernel.
 
     InputError with every broken host, unless they are to be skipped.
     """
@@ -83,9 +84,8 @@ def gather(words: Sequence[str], *, skip_broken: bool, kernels: Mapping[str, str
     _report_broken(inventory, skip=skip_broken)
     if not inventory.labels:
         raise UsageError("no host is left")
-    for label, kernel in (kernels or {}).items():
-        for each in [label] if label != "*" else [one for some in inventory.labels.values() for one in some]:
-            _reseat(inventory, each, kernel, on_its_own=each in words)
+    for pattern, kernel in (kernels or {}).items():
+        _reseat(inventory, pattern, kernel)
     kinds, platforms = [], {}
     for kind, labels in inventory.labels.items():
         speaker = min(labels)
@@ -131,21 +131,17 @@ def _report_broken(inventory: Inventory, *, skip: bool) -> None:
         say(f"left out: {bad}")
 
 
-def _reseat(inventory: Inventory, label: str, kernel: str, *, on_its_own: bool) -> None:
-    """The host as it would be under another kernel.
-
-    `on_its_own`: its label is a word that finds it, and may find what was recorded under that kernel.
-    """
-    for kind, labels in inventory.labels.items():
-        if label in labels:
-            facts: HostFacts
-            if on_its_own and ":" not in label:
-                facts = given.host_facts(f"{given.name_of(label)}?kernel={kernel}")
-            else:
-                facts = library.seen_through(inventory.facts[kind], kernel)[0]
-            labels.remove(label)
-            if not labels:
-                del inventory.labels[kind]
-            inventory.move(label, facts)
-            return
-    raise UsageError(f"no host of the fleet is called {label!r}")
+def _reseat(inventory: Inventory, pattern: str, kernel: str) -> None:
+    """The hosts that a pattern names as they would be under another kernel."""
+    found = False
+    for kind, labels in [*inventory.labels.items()]:
+        chosen = [
+            label
+            for label in labels
+            if label == pattern or (pattern not in inventory and fnmatchcase(label, pattern))
+        ]
+        if chosen:
+            inventory.move(chosen, kind, library.updated(inventory.facts[kind], kernel))
+            found = True
+    if not found:
+        raise UsageError(f"no host of the fleet is called {pattern!r}")

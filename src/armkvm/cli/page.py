@@ -10,6 +10,8 @@ from armkvm.cli.terminal import progress, say
 from armkvm.documents import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from armkvm.cli.fleet import Fleet
     from armkvm.migration.pools import Partition
     from armkvm.report.page import fleet as told
@@ -34,7 +36,9 @@ def write(path: Path, page: Page) -> None:
     say(f"the page is in {path}")
 
 
-def fleet(hosts: Fleet, division: Partition | None) -> told.Fleet:
+def fleet(
+    hosts: Fleet, division: Partition | None, arrived: Mapping[str, frozenset[str]] | None = None
+) -> told.Fleet:
     """The hosts with all that their page compares, which takes a moment."""
     from armkvm.backends.model import ModelSystem
     from armkvm.migration.pairs import pairs
@@ -52,12 +56,13 @@ def fleet(hosts: Fleet, division: Partition | None) -> told.Fleet:
             return ModelSystem(platform.facts, platform.profile, speaker)
 
         compared = pairs(hosts.kinds, hosts.offers, hosts.accepts, place)
-        return told.Fleet(kinds=kinds, pairs=tuple(progress(compared, "comparing hosts")))
+        both = tuple(progress(compared, "comparing hosts"))
+        return told.Fleet(kinds=kinds, pairs=both, arrived=arrived or {})
     if division is None:
         return told.Fleet(kinds=kinds)
     columns = division.pools[: told.MOST_POOLS]
     admissions = {
         kind.speaker: tuple(admit(pool, kind, hosts.offers, hosts.accepts) for pool in columns)
-        for kind in progress(hosts.kinds, "comparing hosts with pools")
+        for kind in progress(told.shown(hosts.kinds), "comparing hosts with pools")
     }
-    return told.Fleet(kinds=kinds, admissions=admissions)
+    return told.Fleet(kinds=kinds, admissions=admissions, arrived=arrived or {})

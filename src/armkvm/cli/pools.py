@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST=PROFILE",
-        help="what if this host, or every host for *, got that kernel",
+        help="what if this host, or all that a pattern such as 'web-*' names, got that kernel",
     )
     parser.add_argument(
         "--admit",
@@ -78,17 +78,18 @@ def run(args: argparse.Namespace) -> Outcome:
     takers = [_takers(name, now) for name in args.vm]
     placed = all(any(each.possible for _, each in one.to) for one in admitted)
     placed = placed and all(one.hosts for one in takers)
-    if args.html is not None:
-        from armkvm.report.page import fleet as told
-
-        drawn = page.fleet(now, pools)
-        page.write(args.html, told.pools(drawn, pools, before, admitted, takers))
     parts = pooling.text(pools, now.sizes, before, admitted, takers)
     tree = pooling.tree(pools, before, admitted, takers)
+    arrived: dict[str, frozenset[str]] = {}
     if args.moves:
         arrived = spread.arrived(now, workers=args.workers, dask=args.dask)
         parts += verdicts.text(arrived, now.sizes)
         tree["moves"] = verdicts.tree(arrived)
+    if args.html is not None:
+        from armkvm.report.page import fleet as told
+
+        drawn = page.fleet(now, pools, arrived)
+        page.write(args.html, told.pools(drawn, pools, before, admitted, takers))
     return Outcome(DONE if len(pools.pools) == 1 and placed else FINDINGS, parts, tree)
 
 

@@ -156,10 +156,11 @@ SEAMS: tuple[Seam, ...] = (
 )
 
 
-def derive(facts: HostFacts, profile: str) -> HostFacts:
+def derive(facts: HostFacts, profile: str, *, assume: bool = False) -> HostFacts:
     """The same host under another kernel profile.
 
-    MissingFacts, naming everything that is not known, if that would mean inventing something.
+    MissingFacts, naming everything that is not known, if that would mean inventing something. With
+    `assume` a newer kernel is taken to show nothing of what it alone would show, and a note says so.
     """
     start = facts.profile
     if start == profile:
@@ -170,10 +171,13 @@ def derive(facts: HostFacts, profile: str) -> HostFacts:
         unknown = {start, profile} - {end for seam in SEAMS for end in (seam.older, seam.newer)}
         raise MissingFacts(facts.name, purpose, [f"how kernel {name} differs" for name in sorted(unknown)])
     steps = [(seam, back, _missing(seam, back, facts)) for seam, back in path]
-    missing = [fact for _, _, lacking in steps for fact in lacking]
+    missing = [fact for _, back, lacking in steps if back or not assume for fact in lacking]
     if missing:
         raise MissingFacts(facts.name, purpose, missing)
     notes = [*facts.notes, f"facts recorded under kernel {start}, derived for {profile}"]
+    assumed = [fact for _, back, lacking in steps if not back for fact in lacking]
+    if assumed:
+        notes.append(f"not known, and taken as not shown under {profile}: {', '.join(assumed)}")
     origin = f"derived, {facts.origin}" if facts.origin else "derived"
     for seam, back, _ in steps:
         facts = _older(facts, seam, notes) if back else _newer(facts, seam)

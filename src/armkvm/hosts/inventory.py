@@ -8,7 +8,7 @@ host once, by the fingerprint of its facts, with the labels of all hosts that ar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,23 +47,40 @@ class Inventory:
         """One more host."""
         self._join(label, self._kind(facts), (where, "", 0))
 
-    def move(self, label: str, facts: HostFacts) -> None:
-        """A host that left its kind because its facts changed, such as its kernel."""
-        self.labels.setdefault(self._kind(facts), []).append(label)
+    def __contains__(self, label: str) -> bool:
+        return label in self._known
+
+    def move(self, labels: Collection[str], kind: int, facts: HostFacts) -> None:
+        """Hosts that leave their kind because their facts changed, such as their kernel."""
+        gone = frozenset(labels)
+        kept = [label for label in self.labels.pop(kind) if label not in gone]
+        if kept:
+            self.labels[kind] = kept
+        self.labels.setdefault(self._kind(facts), []).extend(labels)
 
     def add_record(self, place: Place, data: bytes, label: str = "", other: Other | None = None) -> None:
         """One more host, from a record; what is wrong with it goes to `broken`.
 
         It is called `label`, or by the name it gives itself.
         """
-        found = _NAME.search(data)
-        if found is None:
-            key, name = data, label
-        else:
-            key, name = data[: found.start()] + data[found.end() :], label or found[1].decode()
+        key, name = _without_name(data)
         kind = self._kinds.get(key)
         if kind is None:
+            kind = self._kinds[key] = self._judge(data, label or name, place, other)
+        self.add_alike(label or name, kind, place)
+
+    def kind_of(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
+        """The kind of a record that need not name its host, or what is wrong with it."""
+        key, named = _without_name(data)
+        kind = self._kinds.get(key)
+        if kind is None:
+            if not named and data.startswith(b"{") and b'"format"' in data:
+                data = b'{"name": "host", ' + data[1:]
             kind = self._kinds[key] = self._judge(data, name, place, other)
+        return kind
+
+    def add_alike(self, name: str, kind: int | InputError, place: Place) -> None:
+        """One more host of a kind, or one more record with the same faults."""
         if isinstance(kind, InputError):
             self.broken.append(InputError(_told(place), kind.faults))
         else:
@@ -85,12 +102,22 @@ class Inventory:
         return kind
 
     def _join(self, label: str, kind: int, place: Place) -> None:
+        if len(self._known) > MOST_HOSTS:
+            raise InputError(place[0], [Fault("file", f"expected at most {MOST_HOSTS:,} hosts in all")])
         known = self._known.setdefault(label, (kind, place))
         if known[1] is place:
             self.labels.setdefault(kind, []).append(label)
         elif known != (kind, place):  # the same host named twice is one
             fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
             self.broken.append(InputError(_told(place), [fault]))
+
+
+def _without_name(data: bytes) -> tuple[bytes, str]:
+    """A record without the member that names its host, and the name."""
+    found = _NAME.search(data)
+    if found is None:
+        return data, ""
+    return data[: found.start()] + data[found.end() :], found[1].decode()
 
 
 def _told(place: Place) -> str:
@@ -167,6 +194,7 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
                 if not pa.types.is_dictionary(hosts.type):
                     hosts = hosts.dictionary_encode()
                 texts = [_bytes(text) for text in hosts.dictionary.to_pylist()]
+                kinds: dict[int, int | InputError] = {}
                 for name, index in zip(names, hosts.indices.to_pylist(), strict=True):
                     row += 1
                     place = (str(path), "row ", row)
@@ -174,7 +202,9 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
                         fault = Fault("name", "expected a name of printable characters, and a host")
                         inventory.broken.append(InputError(_told(place), [fault]))
                     else:
-                        inventory.add_record(place, texts[index], name, other)
+                        if index not in kinds:
+                            kinds[index] = inventory.kind_of(texts[index], name, place, other)
+                        inventory.add_alike(name, kinds[index], place)
                     yield
     except (pa.ArrowException, OSError, KeyError) as bad:
         raise InputError(str(path), [Fault("file", f"is no such Parquet file: {bad}")]) from bad

@@ -40,8 +40,13 @@ def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile
     return seen_through(builtin(text, None if kernel is None else _profile(kernel).release), kernel)
 
 
-def seen_through(facts: HostFacts, kernel: str | None = None) -> tuple[HostFacts, KernelProfile]:
-    """Facts as `find` gives them: under a profile that exists, or the one asked for."""
+def seen_through(
+    facts: HostFacts, kernel: str | None = None, *, assume: bool = False
+) -> tuple[HostFacts, KernelProfile]:
+    """Facts as `find` gives them: under a profile that exists, or the one asked for.
+
+    `assume`: what only a newer kernel would tell is taken as not there, which a note says.
+    """
     facts = at_home(facts)
     if kernel is None:
         try:
@@ -49,7 +54,7 @@ def seen_through(facts: HostFacts, kernel: str | None = None) -> tuple[HostFacts
         except ValueError as error:
             raise UnknownPlace(f"{facts.name}: what was seen of its kernel cannot be: {error}") from None
     profile = _profile(kernel)
-    return derive(facts, profile.release), profile
+    return derive(facts, profile.release, assume=assume), profile
 
 
 def _profile(kernel: str) -> KernelProfile:
@@ -115,6 +120,14 @@ def builtin(name: str, profile: str | None = None) -> HostFacts:
     model = PROFILES[profile].id_table if profile in PROFILES else None
     recorded = next((kernel for kernel in (profile, model) if kernel in known[name]), known[name][-1])
     return read(_BUILTIN / str(recorded) / f"{name}.json")
+
+
+def updated(facts: HostFacts, kernel: str) -> HostFacts:
+    """A host as it would be with a newer kernel: as recorded, if it is built in and was, else assumed."""
+    profile = _profile(kernel).release
+    if profile in names().get(facts.name, ()) and facts == builtin(facts.name, facts.profile):
+        return builtin(facts.name, profile)
+    return seen_through(facts, kernel, assume=True)[0]
 
 
 def builtins() -> Iterator[HostFacts]:

@@ -52,7 +52,7 @@ def features_of(vcpu: Vcpu) -> PeFeatures:
         sve=vectors.lengths(vcpu) if has_sve else VectorLengths(),
         sme=matrix.lengths(vcpu) if has_sme else VectorLengths(),
         sve_trapped=cpu_has_sve,
-        sme_trapped=any(one.sme for one in platform.facts.cpus),
+        sme_trapped=any(one.sme for one in platform.facts.cpus) or "sme" in platform.facts.cpu_flags,
         sme2_trapped=_SME.extract(platform.value(id_of(_SME.register))) >= 2,
         sve2=bool(_SVEVER.extract(cpu[int(id_of(_SVEVER.register))])),
         fa64=bool(_FA64.extract(guest[int(id_of(_FA64.register))])),

@@ -38,6 +38,7 @@ _TIMER_CONTROLS = tuple(int(id_of(sysreg(name))) for name in ("CNTV_CTL_EL0", "C
 _TIMER_ENABLE, _TIMER_IMASK = 1, 2
 _NISV = Struct("<QQ")  # esr_iss, fault_ipa
 _WNR = 1 << 6
+_TRANSLATION_FAULT, _PERMISSION_FAULT = 0x04, 0x0F
 _SLICE = 1000
 """Instructions between two looks at an SError that the guest has masked."""
 
@@ -210,8 +211,14 @@ def _no_syndrome(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused
     access = _access(stop)
     if Cap.ARM_NISV_TO_USER not in vcpu.vm.caps:
         return Refused(run_rules.NO_SYNDROME, f"{stop.word:#010x} at {stop.pc:#x} accesses {access.ipa:#x}")
-    # What is left of the syndrome says no more than the direction.
-    return Exit(ExitReason.ARM_NISV, payload=_NISV.pack(_WNR if access.is_write else 0, access.ipa))
+    # What is left of the syndrome: the direction, and at which level translation found nothing.
+    slots = vcpu.vm.memory.slots.values()
+    near = [
+        any(s.base >> bits <= access.ipa >> bits <= s.end - 1 >> bits for s in slots) for bits in (30, 21)
+    ]
+    status = _PERMISSION_FAULT if vcpu.vm.memory.slot_at(access.ipa) else _TRANSLATION_FAULT + 1 + sum(near)
+    iss = status | (_WNR if access.is_write else 0)
+    return Exit(ExitReason.ARM_NISV, payload=_NISV.pack(iss, access.ipa))
 
 
 def _access(stop: Stop) -> Access:

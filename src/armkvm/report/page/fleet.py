@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from armkvm.arch.vectors import VectorLengths
@@ -18,6 +18,12 @@ from armkvm.state import HostFacts
 
 MOST_POOLS = 24
 """As many pools are told one by one, the largest first; of the rest, how many."""
+
+MOST_KINDS = 400
+"""As many kinds of hosts have a row, the largest first."""
+
+MOST_APART = 8
+"""Of as many pools it is told what keeps each two apart; of more the matrix tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +41,24 @@ class Fleet:
     """What both pages show of the hosts themselves.
 
     `pairs` compares every two kinds; where there are too many of those it is empty, and `admissions`
-    has for each kind, by speaker, what each pool's hosts would have to say to it.
+    has for each kind that is shown, by speaker, what each pool's hosts would have to say to it.
+    `arrived` has the kinds whose VMs can move to each, where that was asked for.
     """
 
     kinds: Sequence[KindOfHost]
     pairs: Sequence[Pair] = ()
     admissions: Mapping[str, Sequence[Admission]] = field(default_factory=dict)
+    arrived: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many hosts each kind has, by speaker."""
         return {one.kind.speaker: len(one.kind.hosts) for one in self.kinds}
+
+
+def shown(kinds: Iterable[Kind]) -> list[Kind]:
+    """The kinds that a page tells one by one: the largest."""
+    return sorted(kinds, key=lambda kind: (-len(kind.hosts), kind.speaker))[:MOST_KINDS]
 
 
 def pools(
@@ -61,13 +74,13 @@ def pools(
     lines = [_kinds_line(fleet), "Within a pool a VM made to the pool's vCPU can move to every host."]
     if before is not None:
         lines.insert(0, f"As the hosts are now it takes {count(len(before.pools), 'pool')}.")
-    shown = division.pools[:MOST_POOLS]
+    told = division.pools[:MOST_POOLS]
     sections = [
         Section(
             key="pools",
             title="Pools",
-            lines=_rest(len(division.pools) - len(shown), "smaller pool"),
-            cards=tuple(_pool_card(number, pool, fleet) for number, pool in enumerate(shown, start=1)),
+            lines=_rest(len(division.pools) - len(told), "smaller pool"),
+            cards=tuple(_pool_card(number, pool, fleet) for number, pool in enumerate(told, start=1)),
         ),
         *_matrix(fleet, division),
         *_apart(division, fleet),
@@ -133,7 +146,7 @@ def _guest_card(title: str, found: Baseline, sizes: Mapping[str, int]) -> Card:
 def _apart(division: Partition, fleet: Fleet) -> list[Section]:
     blocks = []
     for (one, two), found in division.apart.items():
-        if two >= MOST_POOLS:
+        if two >= MOST_APART:
             continue
         heading = f"Pools {one + 1} and {two + 1}: {count(len(found), 'obstacle')}"
         if found:
@@ -143,8 +156,10 @@ def _apart(division: Partition, fleet: Fleet) -> list[Section]:
             blocks.append(Block(f"Pools {one + 1} and {two + 1}", (kept,)))
     if not blocks:
         return []
-    lines = ("A field decides where no value of it is accepted by the hosts of both pools.",)
-    return [Section(key="apart", title="What keeps pools apart", lines=lines, folds=tuple(blocks))]
+    lines = ["A field decides where no value of it is accepted by the hosts of both pools."]
+    if len(division.pools) > MOST_APART:
+        lines.append(f"These are the {MOST_APART} largest pools; of the others the matrix tells it.")
+    return [Section(key="apart", title="What keeps pools apart", lines=tuple(lines), folds=tuple(blocks))]
 
 
 def _questions(admitted: Sequence[Admitted], takers: Sequence[Takers], hosts: int) -> list[Section]:
@@ -187,46 +202,57 @@ def _matrix(fleet: Fleet, division: Partition | None) -> list[Section]:
 
 
 def _by_pool(fleet: Fleet, division: Partition | None) -> tuple[list[str], dict[str, int]]:
-    """Speakers with those of a pool together, and each one's pool (0 where there are none)."""
+    """Speakers that are told, with those of a pool together, and each one's pool (0 where there are none)."""
     groups = {one.kind.speaker: 0 for one in fleet.kinds}
     if division is not None:
         groups = {kind.speaker: n for n, pool in enumerate(division.pools, start=1) for kind in pool.kinds}
-    return sorted(groups, key=lambda speaker: (groups[speaker], speaker)), groups
+    told = [kind.speaker for kind in shown(one.kind for one in fleet.kinds)]
+    return sorted(told, key=lambda speaker: (groups[speaker], speaker)), groups
 
 
 def _hosts(fleet: Fleet, division: Partition | None) -> Section:
     order, groups = _by_pool(fleet, division)
     known = {one.kind.speaker: one for one in fleet.kinds}
-    rows = []
-    notes: dict[str, list[str]] = {}
-    for speaker in order:
-        one = known[speaker]
-        pool = (str(groups[speaker]),) if division is not None else ()
-        lengths = (str(one.sve) or "-", str(one.sme) or "-")
-        rows.append(
-            (
-                speaker,
-                f"{len(one.kind.hosts):,}",
-                *pool,
-                one.facts.cpu,
-                f"{one.facts.profile} ({one.facts.kernel})",
-                *lengths,
-            )
-        )
-        for note in one.facts.notes:
-            notes.setdefault(note, []).append(speaker)
-    heads = ("Kind", "Hosts", *(("Pool",) if division is not None else ()), "CPU", "Kernel", "SVE", "SME")
-    folds = []
-    if notes:
-        told = tuple((note, baselines.named(speakers, fleet.sizes)) for note, speakers in notes.items())
-        folds.append(Block(f"What was assumed: {len(told)}", (), ("Note", "Of"), told[: reasons.MOST_ROWS]))
+    columns: dict[str, Callable[[KindOfHost], str]] = {
+        "Kind": lambda one: one.kind.speaker,
+        "Hosts": lambda one: f"{len(one.kind.hosts):,}",
+        "Pool": lambda one: str(groups[one.kind.speaker] or ""),
+        "CPU": lambda one: one.facts.cpu,
+        "Kernel": lambda one: f"{one.facts.profile} ({one.facts.kernel})",
+        "SVE": lambda one: str(one.sve),
+        "SME": lambda one: str(one.sme),
+        "Takes VMs of": lambda one: _taken(one.kind.speaker, fleet),
+    }
+    rows = [tuple(told(known[speaker]) for told in columns.values()) for speaker in order]
+    lines = ["Hosts of a kind are alike in everything KVM shows, and bear the name of one of them."]
+    if len(order) < len(known):
+        lines.append(f"These are the {len(order)} largest of {count(len(known), 'kind')}.")
     return Section(
         key="hosts",
         title="Kinds of hosts",
-        lines=("Hosts of a kind are alike in everything KVM shows, and bear the name of one of them.",),
-        blocks=(Block("", (), heads, tuple(rows)),),
-        folds=tuple(folds),
+        lines=tuple(lines),
+        blocks=(reasons.table("", (), tuple(columns), rows, most=MOST_KINDS),),
+        folds=tuple(_assumed(fleet, [known[speaker] for speaker in order])),
     )
+
+
+def _taken(speaker: str, fleet: Fleet) -> str:
+    """How many hosts' VMs can move to a kind, where that was tried."""
+    if not fleet.arrived:
+        return ""
+    return (
+        f"{sum(fleet.sizes[one] for one in fleet.arrived[speaker]):,} of {sum(fleet.sizes.values()):,} hosts"
+    )
+
+
+def _assumed(fleet: Fleet, kinds: Iterable[KindOfHost]) -> Iterator[Block]:
+    notes: dict[str, list[str]] = {}
+    for one in kinds:
+        for note in one.facts.notes:
+            notes.setdefault(note, []).append(one.kind.speaker)
+    if notes:
+        told = [(note, baselines.named(speakers, fleet.sizes)) for note, speakers in notes.items()]
+        yield reasons.table(f"What was assumed: {len(told)}", (), ("Note", "Of"), told)
 
 
 def _kinds_line(fleet: Fleet) -> str:

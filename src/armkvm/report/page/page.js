@@ -64,8 +64,8 @@
   const dialog = document.getElementById("reasons");
   const open = (button) => {
     const [y, x] = button.dataset.at.split(" ").map(Number);
-    const [says, ...tables] = data.cells[y][x];
-    document.getElementById("reasons-title").textContent = text(says);
+    const tables = data.cells[y][x];
+    document.getElementById("reasons-title").textContent = button.querySelector(".unseen").textContent.trim();
     const body = document.getElementById("reasons-body");
     body.replaceChildren(...tables.flatMap((number) => draw(data.tables[number])));
     if (!tables.length) body.append(make("p", "There is nothing more to say."));

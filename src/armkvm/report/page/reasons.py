@@ -122,10 +122,14 @@ def both(found: Baseline, sizes: Mapping[str, int]) -> tuple[Block, ...]:
 
 
 def table(
-    heading: str, lines: tuple[str, ...], headings: Sequence[str], rows: Sequence[tuple[str, ...]]
+    heading: str,
+    lines: tuple[str, ...],
+    headings: Sequence[str],
+    rows: Sequence[tuple[str, ...]],
+    most: int = MOST_ROWS,
 ) -> Block:
     """A table of bounded length, without columns that are empty throughout."""
-    kept = rows[:MOST_ROWS]
+    kept = rows[:most]
     used = [n for n in range(len(headings)) if any(row[n] for row in kept)]
     more = f"and {len(rows) - len(kept)} more; the text report and --json have all" if kept != rows else ""
     return Block(

@@ -55,7 +55,7 @@ def _hash(text: str) -> str:
 
 
 def _reasons(matrices: Sequence[Matrix]) -> dict[str, Any]:
-    """What the script draws: for each cell of the matrix its sentence and its tables, by number."""
+    """What the script draws: for each cell of the matrix its tables, and for those their words, by number."""
     texts: dict[str, int] = {}
     tables: dict[Block, int] = {}
 
@@ -66,7 +66,7 @@ def _reasons(matrices: Sequence[Matrix]) -> dict[str, Any]:
         return tables.setdefault(block, len(tables))
 
     cells = [
-        [[text(cell.says), *map(table, cell.blocks)] for cell in row.cells]
+        [[table(block) for block in cell.blocks] for cell in row.cells]
         for matrix in matrices
         for row in matrix.rows
     ]
