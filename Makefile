@@ -9,11 +9,12 @@ export VENV
 DEMO = model:sme-max model:sme-nested --vls 1-4 --sme-vls 1,2,4 --guest examples/sme-matmul.elf --at-marker 3
 
 .NOTPARALLEL:
-.PHONY: help demo test test-lab lint format bench pins clean venv-run venv-dev
+.PHONY: help demo test test-long test-lab lint format bench pins clean venv-run venv-dev
 
 help:
 	@echo 'make demo      move a VM between two unlike hosts, in the model'
 	@echo 'make test      everything that must pass before a change goes in'
+	@echo 'make test-long every pair of hosts, every stop point: the numbers behind the tests'
 	@echo 'make test-lab  the same rules tried on real kernels, under QEMU (fetches them)'
 	@echo 'make lint      the part of it that reads the code'
 	@echo 'make format    lay the code out'
@@ -26,6 +27,9 @@ demo: venv-run
 
 test: lint
 	@STEP_LAST=1 $(STEP) tests $(BIN)/python -m pytest -q -n auto --hypothesis-profile=ci
+
+test-long: venv-dev
+	@STEP_LAST=1 $(STEP) tests $(BIN)/python -m pytest -q -n auto -m long
 
 test-lab: venv-dev
 	@tools/try-lab

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.backends.base import Vcpu, Vm
 from armkvm.backends.locate import connect
 from armkvm.backends.model import ModelVcpu, ModelVm
 from armkvm.catalog import parse
@@ -27,11 +28,11 @@ def msr(encoding: tuple[int, int, int, int, int], rt: int) -> int:
     return mrs(encoding, rt) & ~(1 << 21)
 
 
-def get(vcpu: ModelVcpu, name: str) -> int:
+def get(vcpu: Vcpu, name: str) -> int:
     return int.from_bytes(vcpu.get_one_reg(parse(name)), "little")
 
 
-def put(vcpu: ModelVcpu, name: str, value: int) -> None:
+def put(vcpu: Vcpu, name: str, value: int) -> None:
     reg = parse(name)
     vcpu.set_one_reg(reg, value.to_bytes(1 << (reg >> 52 & 15), "little"))
 
@@ -59,5 +60,5 @@ def vcpu_with(*words: int, host: str = "max?kernel=7.3", features: Iterable[F] =
     return vm_with(*words, host=host, features=features)[1][0]
 
 
-def write(vm: ModelVm, address: int, *words: int) -> None:
+def write(vm: Vm, address: int, *words: int) -> None:
     vm.write_memory(address, struct.pack(f"<{len(words)}I", *words))

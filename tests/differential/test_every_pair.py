@@ -1,6 +1,6 @@
 """What `check` says of two hosts is what a restore does, with and without a baseline; for all hosts.
 
-By default some pairs, other ones each time; ``pytest -m every_pair`` takes all, a quarter of an hour.
+By default some pairs, other ones each time; ``pytest -m long`` takes all, a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def test_check_is_a_restore_explained(pair: tuple[str, str]) -> None:
     hold_both_ways(*pair)
 
 
-@pytest.mark.every_pair
+@pytest.mark.long
 @pytest.mark.parametrize("source", every_host())
 def test_check_is_a_restore_explained_for_every_pair(source: str) -> None:
     for one, two in PAIRS:
@@ -115,7 +115,7 @@ def test_check_is_a_restore_explained_for_every_pair(source: str) -> None:
             hold_both_ways(one, two)
 
 
-@pytest.mark.every_pair
+@pytest.mark.long
 @pytest.mark.parametrize("path", shared_recordings("pairs/*.json"))
 def test_the_command_predicts_every_recorded_restore(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``--config CONFIG --order ids-first --json``: the result's `restore` is the recorded one."""

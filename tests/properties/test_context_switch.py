@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.contexts import BIG, FULL, NO_SME, NO_SVE, WIDE_SVE, WRITES, World
 
 from armkvm.cpu.features import PeFeatures
+from armkvm.cpu.legality import CPTR_TFP, CPTR_TSM, CPTR_TZ
 from armkvm.model.context.host import Task
 from armkvm.model.context.image import Enables
 from armkvm.model.context.rules import Lengths
@@ -17,7 +18,7 @@ SOME = Enables(fa64=False, sme2=False)
 
 
 class Schedules(RuleBasedStateMachine):
-    """Two CPUs, three tasks, five guests; every look compares with a context that has a CPU to itself."""
+    """Two CPUs, three tasks, six guests; every look compares with a context that has a CPU to itself."""
 
     @initialize(
         features=st.sampled_from([BIG, WIDE_SVE, NO_SVE, NO_SME]),
@@ -37,6 +38,7 @@ class Schedules(RuleBasedStateMachine):
             world.guest("sme", sme=narrow.sme, enables=less),
             world.guest("both", sve=sve, sme=sme, enables=less),
             world.guest("l1", sve=sve, sme=sme, enables=less, has_el2=True),
+            world.guest("l1 without E2H", sve=sve, sme=sme, enables=less, has_el2=True, e2h=False),
         ]
         for number in range(CPUS):
             world.schedule(number, self.tasks[number])
@@ -80,7 +82,8 @@ class Schedules(RuleBasedStateMachine):
     def changes_level(self, number: int, in_hyp: bool, level: int) -> None:
         who = self._who(number)
         if isinstance(who, Guest) and who.has_el2:
-            self.world.go(who, in_hyp=in_hyp, el=2 if in_hyp and level else None if level else 0, tge=in_hyp)
+            el = 0 if not level and (who.e2h or not in_hyp) else None
+            self.world.go(who, in_hyp=in_hyp, el=el, tge=in_hyp and who.e2h)
         elif isinstance(who, Guest):
             who.el = level
             self.world.control(who)
@@ -96,7 +99,7 @@ class Schedules(RuleBasedStateMachine):
         if isinstance(who, Guest):
             who.cpacr = _fields(cpacr)
             if who.has_el2:
-                who.cptr = _fields(cptr)
+                who.cptr = _fields(cptr) if who.e2h else _trap_bits(cptr)
             self.world.control(who)
 
     @rule(number=st.integers(0, CPUS - 1))
@@ -108,7 +111,7 @@ class Schedules(RuleBasedStateMachine):
         if self.world.on.get(self.tasks[task], number) == number:
             self.world.schedule(number, self.tasks[task])
 
-    @rule(number=st.integers(0, CPUS - 1), guest=st.integers(0, 4))
+    @rule(number=st.integers(0, CPUS - 1), guest=st.integers(0, 5))
     def runs(self, number: int, guest: int) -> None:
         task = self._current(number)
         idle = task in self.tasks and task not in self.world.running
@@ -148,6 +151,11 @@ class Schedules(RuleBasedStateMachine):
             world.start(self.tasks[-1], guest)
             world.look(guest)
             world.stop(self.tasks[-1])
+
+
+def _trap_bits(six: int) -> int:
+    """TZ, TFP and TSM: each open where its two bits are 3."""
+    return sum(bit for n, bit in enumerate((CPTR_TZ, CPTR_TFP, CPTR_TSM)) if six >> 2 * n & 3 != 3)
 
 
 def _fields(six: int) -> int:

@@ -88,7 +88,7 @@ LENGTHS = VectorLengths([1, 2])
 @pytest.mark.parametrize("svcr", range(4))
 @pytest.mark.parametrize("cpacr", [OPEN, OPEN & ~ZEN, OPEN & ~FPEN, OPEN & ~SMEN, 0])
 @pytest.mark.parametrize(
-    ("sve", "sme", "sme2"),
+    "has",
     [
         (False, False, False),
         (True, False, False),

@@ -15,6 +15,7 @@ class ExceptionClass(IntEnum):
     """ESR_ELx.EC, those that this PE delivers."""
 
     UNKNOWN = 0x00
+    WFX = 0x01
     FP_ACCESS = 0x07
     ILLEGAL_STATE = 0x0E
     SVC = 0x15

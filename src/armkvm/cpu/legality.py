@@ -17,6 +17,7 @@ from armkvm.cpu.exceptions import FpTrap, GuestException, SmeTrap, Smtc, SveTrap
 from armkvm.cpu.features import PeFeatures
 
 CPACR_ZEN, CPACR_FPEN, CPACR_SMEN = 16, 20, 24
+_OPEN = 3 << CPACR_ZEN | 3 << CPACR_FPEN | 3 << CPACR_SMEN
 CPTR_TZ, CPTR_TFP, CPTR_TSM = 1 << 8, 1 << 10, 1 << 12
 SMCR_FA64, SMCR_EZT0 = 1 << 31, 1 << 30
 
@@ -95,8 +96,9 @@ class Situation(NamedTuple):
 
     def controls(self) -> tuple[int, ...]:
         """The SMCR_ELx whose enables all count at the current level, its own system's first."""
-        own = () if self.in_host else (self.smcr,)
-        return own if self.el2 is None else (*own, self.el2.smcr)
+        if self.el2 is None:
+            return (self.smcr,)
+        return (self.el2.smcr,) if self.in_host else (self.smcr, self.el2.smcr)
 
     def enabled(self, shift: int) -> bool:
         """Whether the two-bit CPACR_EL1 field at `shift` lets the current EL through."""
@@ -123,17 +125,20 @@ def check_access(s: Situation, *units: Unit) -> None:
     """The controls of the current level's own system come first, over all of `units`; then what a
     hypervisor hides from it, which is UNDEFINED; then EL2's controls.
     """
-    in_host = s.el2 is not None and s.in_host
+    el2, features = s.el2, s.features
+    if el2 is None and s.cpacr & _OPEN == _OPEN and features.sve.bitmap and features.sme.bitmap:
+        return  # as nearly always, and once for every emulated instruction
+    in_host = el2 is not None and s.in_host
     if not in_host:
         for unit in units:
-            if not s.enabled(unit.shift):
+            if s.cpacr >> unit.shift & 3 != 3 and not s.enabled(unit.shift):
                 raise Undefined(2) if unit is FP and s.target == 2 else unit.trap(s.target)
-    elif s.el2 is not None:
-        _check_el2(s, s.el2, units)
-    if (SVE in units and not s.features.sve) or (SME in units and not s.features.sme):
+    elif el2 is not None:
+        _check_el2(s, el2, units)
+    if (not features.sve.bitmap and SVE in units) or (not features.sme.bitmap and SME in units):
         raise Undefined(s.target)
-    if s.el2 is not None and not in_host:
-        _check_el2(s, s.el2, units)
+    if el2 is not None and not in_host:
+        _check_el2(s, el2, units)
 
 
 def _check_el2(s: Situation, el2: Hypervisor, units: tuple[Unit, ...]) -> None:
@@ -212,12 +217,12 @@ def check_zt0(s: Situation) -> None:
     if not (s.features.sme2 or s.features.sme2_trapped):
         raise Undefined(s.target)
     check_za(s)
-    own, *above = s.controls()
-    if not own & SMCR_EZT0:
+    controls = s.controls()
+    if not controls[0] & SMCR_EZT0:
         raise SmeTrap(Smtc.ZT0_DISABLED, s.target)
     if not s.features.sme2:
         raise Undefined(s.target)
-    if not all(smcr & SMCR_EZT0 for smcr in above):
+    if not controls[-1] & SMCR_EZT0:
         raise SmeTrap(Smtc.ZT0_DISABLED, 2)
 
 

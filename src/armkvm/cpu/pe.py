@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from armkvm.arch.encoding import SysReg
 from armkvm.cpu import engine as native, sme, sve
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
 from armkvm.cpu.advsimd import vector_use
@@ -26,10 +27,20 @@ from armkvm.cpu.exceptions import (
 )
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
-from armkvm.cpu.legality import CHECKS, CPACR_FPEN, Situation, check_advsimd
+from armkvm.cpu.legality import CHECKS, CPACR_FPEN, FP, Hypervisor, Situation, check_advsimd
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.mmio import Transfer, transfer_of
-from armkvm.cpu.port import CPACR_EL1, ESR_EL1, FAR_EL1, SCTLR_EL1, SMCR_EL1, VBAR_EL1, ZCR_EL1, SysRegPort
+from armkvm.cpu.port import (
+    BANKED_REGISTERS,
+    CPACR_EL1,
+    ESR_EL1,
+    FAR_EL1,
+    SCTLR_EL1,
+    SMCR_EL1,
+    VBAR_EL1,
+    ZCR_EL1,
+    SysRegPort,
+)
 from armkvm.cpu.state import CoreState, VectorState
 from armkvm.cpu.stop import Reason, Stop
 from armkvm.cpu.system_access import SystemAccess
@@ -42,6 +53,8 @@ _HVC_SMC_MASK, _HVC, _SMC = 0xFFE0001F, 0xD4000002, 0xD4000003
 _SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
 _NZCV = 0xF << 28
 _PAN, _IL, _DAIF, _EL1H = 1 << 22, 1 << 20, 0x3C0, 5
+_EL1_TO_EL2 = 0xC
+_ERET_MASK, _ERET = 0xFFFFF3E0, 0xD69F03E0
 _SCTLR_SPAN = 1 << 23
 _SLICE, _SMALL_BUDGET = 1 << 18, 1 << 10  # instructions
 _VISITS = 256
@@ -55,6 +68,10 @@ class PE:
     VM, which may change it between runs. `port` provides the system registers. With
     `takes_breakpoints` BRK stops the PE and is no exception of the guest. Not thread safe, except for
     `stop`.
+
+    A guest `has_el2` runs as it does on a CPU whose EL2 is taken: with `in_hypervisor` EL1 stands for the
+    guest's EL2, and instructions that would show it stop the PE; else `hypervisor` has the guest's own
+    controls of EL2, and what they refuse stops the PE with the exception.
     """
 
     def __init__(
@@ -65,14 +82,17 @@ class PE:
         *,
         core: CoreState | None = None,
         vectors: VectorState | None = None,
+        has_el2: bool = False,
     ) -> None:
         self.features = features
         self.memory = memory
         self.core = core or CoreState()
         self.vectors = vectors or VectorState()
         self.takes_breakpoints = False
+        self.in_hypervisor = False
+        self.hypervisor: Hypervisor | None = None
         self._port = port
-        self._engine = Engine(memory, self.vectors, self)
+        self._engine = Engine(memory, self.vectors, self, has_el2=has_el2)
         self._space = AddressSpace(memory, port, self._pstate, self._stored)
         self._machine = Machine(features, self.vectors, self._space, self._engine.regs)
         self._system = SystemAccess(self, self._machine, self._engine, port, self._space)
@@ -323,6 +343,10 @@ class PE:
         return self._pstate() >> 2 & 3
 
     def _deliver(self, exception: GuestException, elr: int) -> None:
+        if exception.to_el == 2:
+            self._engine.jump(elr)
+            self._halt(Stop(Reason.TO_EL2, elr, exception=exception))
+            return
         self._port.store(ESR_EL1, exception.esr)
         if exception.far is not None:
             self._port.store(FAR_EL1, exception.far)
@@ -335,7 +359,8 @@ class PE:
         if not self._port.current(SCTLR_EL1) & _SCTLR_SPAN:
             pstate |= _PAN if self._has_pan else 0
         vector = (self._port.current(VBAR_EL1) & -0x800) + base + offset
-        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1)
+        saved = old ^ _EL1_TO_EL2 if self.in_hypervisor and old & 0xC else old
+        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1, saved)
 
     @property
     def _has_pan(self) -> bool:
@@ -383,7 +408,9 @@ class PE:
     def situation(self) -> Situation:
         """What decides legality right now."""
         machine = self._machine
-        return Situation(self.features, self._el(), self.vectors.svcr, self._cpacr, machine.smcr)
+        return Situation(
+            self.features, self._el(), self.vectors.svcr, self._cpacr, machine.smcr, self.hypervisor
+        )
 
     def _emulate(self) -> None:
         """Execute the instruction the engine does not know, and those after it as long as they are ours."""
@@ -469,7 +496,12 @@ class PE:
         if word is None:
             return
         try:
-            if word & _SYSTEM_MASK == _SYSTEM:
+            if self.in_hypervisor and self._el() and _is_hypervisors(word):
+                self._settle()
+                self._count()
+                self._engine.jump(va)
+                self._halt(Stop(Reason.HYPERVISOR, va, word=word))
+            elif word & _SYSTEM_MASK == _SYSTEM:
                 if self._system.execute(word):
                     self._settle()
                     self._count()
@@ -503,6 +535,10 @@ class PE:
         if self._engine.is_code(ipa, size):
             self._engine.flush_translations()
 
+    def forget_translations(self) -> None:
+        """TLB maintenance done for the guest."""
+        self._engine.flush_translations()
+
     # Base FP and AdvSIMD
 
     def enables_changed(self) -> None:
@@ -526,7 +562,9 @@ class PE:
         """Watch base FP instructions while any may be refused, or may have to zero part of a Z."""
         self._cpacr = self._port.current(CPACR_EL1)
         s = self.situation()
-        refusable = self._cpacr >> CPACR_FPEN & 3 != 3 or (s.streaming and not s.full_a64)
+        el2 = self.hypervisor
+        refusable = el2 is not None and (el2.traps(FP, 0) or el2.traps(FP, 1))
+        refusable |= self._cpacr >> CPACR_FPEN & 3 != 3 or (s.streaming and not s.full_a64)
         self._engine.set_gate(refusable or self._uppers_live)
 
     def _watch_fp(self, word: int, va: int) -> None:
@@ -547,6 +585,14 @@ class PE:
             for n, upper in self._zeroed[1].items():
                 self._machine.uppers[n] = memoryview(upper)
         self._zeroed = None
+
+
+def _is_hypervisors(word: int) -> bool:
+    """ERET; registers and operations of EL2 (op1 4) and EL12 (op1 5), and what EL2 has of its own."""
+    if word & _ERET_MASK == _ERET:
+        return True
+    reg = SysReg(word >> 5 & 0xFFFF)
+    return word & _SYSTEM_MASK == _SYSTEM and bool(reg.op0) and (reg.op1 in (4, 5) or reg in BANKED_REGISTERS)
 
 
 def _bind(function: Callable[..., None], *arguments: object) -> Callable[[], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from armkvm.cpu.exceptions import Access
+from armkvm.cpu.exceptions import Access, GuestException
 from armkvm.cpu.mmio import Transfer
 
 
@@ -20,6 +20,8 @@ class Reason(Enum):
     SMC = "SMC"
     BRK = "BRK, and the caller takes breakpoints"
     WFI = "the guest waits for an interrupt"
+    HYPERVISOR = "an instruction that the guest's own hypervisor may not execute itself"
+    TO_EL2 = "an exception that the guest's own hypervisor takes"
     UNIMPLEMENTED = "an instruction this emulator lacks"
     UNMODELLED = "an access whose effects are not modelled"
 
@@ -28,12 +30,12 @@ class Reason(Enum):
 class Stop:
     """The reason and its particulars; `pc` is where the guest continues.
 
-    HVC, SMC and WFI: `pc` is past the instruction, `immediate` its operand; BRK: `pc` is on it. MMIO and
-    NO_SYNDROME:
-    `pc` is the instruction, `access` what it does, `data` what it writes; MMIO continues with
-    `PE.complete_mmio`, or by doing what `transfer` says. UNIMPLEMENTED and UNMODELLED: `word` at `pc`,
-    `detail` says more. `executed` counts instructions if the run had an instruction budget, else it
-    is None.
+    HVC, SMC and WFI: `pc` is past the instruction, `immediate` its operand; BRK: `pc` is on it. MMIO
+    and NO_SYNDROME: `pc` is the instruction, `access` what it does, `data` what it writes; MMIO
+    continues with `PE.complete_mmio`, or by doing what `transfer` says. HYPERVISOR: `word` at `pc`.
+    TO_EL2: `exception`, `pc` being its preferred return address. UNIMPLEMENTED and UNMODELLED: `word`
+    at `pc`, `detail` says more. `executed` counts instructions if the run had an instruction budget,
+    else it is None.
     """
 
     reason: Reason
@@ -45,3 +47,4 @@ class Stop:
     data: bytes = field(default=b"", repr=False)
     word: int = 0
     detail: str = ""
+    exception: GuestException | None = None

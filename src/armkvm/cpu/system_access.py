@@ -121,7 +121,7 @@ class SystemAccess:
             check_sme_access(s)
         elif reg == ZCR_EL1 and (s.features.sve or s.features.sve_trapped):
             check_zcr(s)
-        elif reg in (FPCR, FPSR, FPMR):
+        elif reg in (FPCR, FPSR) or (reg == FPMR and s.features.fpmr):
             check_fp(s)
 
     def _read(self, s: Situation, reg: SysReg, rt: int) -> None:

@@ -63,14 +63,24 @@ class Inventory:
 
         It is called `label`, or by the name it gives itself.
         """
-        found = _NAME.search(data)
-        if found is None:
-            key, name = data, label
-        else:
-            key, name = data[: found.start()] + data[found.end() :], label or found[1].decode()
+        key, name = _without_name(data)
         kind = self._kinds.get(key)
         if kind is None:
+            kind = self._kinds[key] = self._judge(data, label or name, place, other)
+        self.add_alike(label or name, kind, place)
+
+    def kind_of(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
+        """The kind of a record that need not name its host, or what is wrong with it."""
+        key, named = _without_name(data)
+        kind = self._kinds.get(key)
+        if kind is None:
+            if not named and data.startswith(b"{") and b'"format"' in data:
+                data = b'{"name": "host", ' + data[1:]
             kind = self._kinds[key] = self._judge(data, name, place, other)
+        return kind
+
+    def add_alike(self, name: str, kind: int | InputError, place: Place) -> None:
+        """One more host of a kind, or one more record with the same faults."""
         if isinstance(kind, InputError):
             self.broken.append(InputError(_told(place), kind.faults))
         else:
@@ -100,6 +110,14 @@ class Inventory:
         elif known != (kind, place):  # the same host named twice is one
             fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
             self.broken.append(InputError(_told(place), [fault]))
+
+
+def _without_name(data: bytes) -> tuple[bytes, str]:
+    """A record without the member that names its host, and the name."""
+    found = _NAME.search(data)
+    if found is None:
+        return data, ""
+    return data[: found.start()] + data[found.end() :], found[1].decode()
 
 
 def _told(place: Place) -> str:
@@ -176,6 +194,7 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
                 if not pa.types.is_dictionary(hosts.type):
                     hosts = hosts.dictionary_encode()
                 texts = [_bytes(text) for text in hosts.dictionary.to_pylist()]
+                kinds: dict[int, int | InputError] = {}
                 for name, index in zip(names, hosts.indices.to_pylist(), strict=True):
                     row += 1
                     place = (str(path), "row ", row)
@@ -183,7 +202,9 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
                         fault = Fault("name", "expected a name of printable characters, and a host")
                         inventory.broken.append(InputError(_told(place), [fault]))
                     else:
-                        inventory.add_record(place, texts[index], name, other)
+                        if index not in kinds:
+                            kinds[index] = inventory.kind_of(texts[index], name, place, other)
+                        inventory.add_alike(name, kinds[index], place)
                     yield
     except (pa.ArrowException, OSError, KeyError) as bad:
         raise InputError(str(path), [Fault("file", f"is no such Parquet file: {bad}")]) from bad

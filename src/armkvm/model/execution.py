@@ -17,6 +17,8 @@ from armkvm.cpu.guest_memory import GuestMemory
 from armkvm.cpu.state import P_BYTES, Z_BYTES, ZA_ROW_BYTES, CoreState, VectorState
 from armkvm.errors import PlaceError
 from armkvm.model import core_regs, matrix, vectors
+from armkvm.model.el2 import level
+from armkvm.model.el2.registers import El2Registers
 from armkvm.model.guest_registers import GuestRegisters
 from armkvm.model.sysregs.catalogue import BY_ID
 from armkvm.model.vcpu import Vcpu
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from armkvm.cpu.pe import PE
 
 _SP, _SP_EL1, _ELR, _SPSR = (int(parse(name)) for name in ("SP", "SP_EL1", "ELR_EL1", "SPSR_EL1"))
+_EL2, _EL2_AS_EL1 = 2, 0xC
 _FPSR, _FPCR, _FPMR = (int(parse(name)) for name in ("FPSR", "FPCR", "FPMR"))
 _V = tuple(int(parse(f"V{n}")) for n in range(vectors.Z_COUNT))
 _V_BYTES = 16
@@ -49,7 +52,7 @@ def features_of(vcpu: Vcpu) -> PeFeatures:
         sve=vectors.lengths(vcpu) if has_sve else VectorLengths(),
         sme=matrix.lengths(vcpu) if has_sme else VectorLengths(),
         sve_trapped=cpu_has_sve,
-        sme_trapped=any(one.sme for one in platform.facts.cpus),
+        sme_trapped=any(one.sme for one in platform.facts.cpus) or "sme" in platform.facts.cpu_flags,
         sme2_trapped=_SME.extract(platform.value(id_of(_SME.register))) >= 2,
         sve2=bool(_SVEVER.extract(cpu[int(id_of(_SVEVER.register))])),
         fa64=bool(_FA64.extract(guest[int(id_of(_FA64.register))])),
@@ -100,14 +103,19 @@ class Execution:
 
     def __init__(self, vcpu: Vcpu) -> None:
         self._vcpu = vcpu
-        self._registers = GuestRegisters(vcpu)
+        self.registers = El2Registers(vcpu) if F.HAS_EL2 in vcpu.features else GuestRegisters(vcpu)
         self.core, self.vectors = CoreState(), VectorState()
         vm = vcpu.vm
         if vm.shared_memory is None:
             vm.shared_memory = SharedMemory()
         self._memory = vm.shared_memory
         self.pe = _pe_class()(
-            features_of(vcpu), self._memory.guest, self._registers, core=self.core, vectors=self.vectors
+            features_of(vcpu),
+            self._memory.guest,
+            self.registers,
+            core=self.core,
+            vectors=self.vectors,
+            has_el2=F.HAS_EL2 in vcpu.features,
         )
 
     def load(self) -> None:
@@ -119,7 +127,9 @@ class Execution:
         core.pc, core.pstate = record[core_regs.PC], record[core_regs.PSTATE]
         core.sp_el0, core.sp_el1 = record[_SP], record[_SP_EL1]
         core.elr_el1, core.spsr_el1 = record[_ELR], record[_SPSR]
-        self._registers.settle()
+        if isinstance(self.registers, El2Registers):
+            self._load_el2(self.registers)
+        self.registers.settle()
         v = self.vectors
         v.svcr, v.fpsr, v.fpcr, v.fpmr = vcpu.svcr, record[_FPSR], record[_FPCR], vcpu.sysregs[_FPMR]
         if vectors.has_z_registers(vcpu):
@@ -133,14 +143,35 @@ class Execution:
             v.za[:] = b"".join(vcpu.za)
             v.zt0[:] = vcpu.zt0
 
+    def _load_el2(self, registers: El2Registers) -> None:
+        """While the guest's hypervisor runs, EL1 of the PE is the guest's EL2."""
+        vcpu, core, pe = self._vcpu, self.core, self.pe
+        inside = level.in_hypervisor(vcpu)
+        registers.in_hypervisor = pe.in_hypervisor = inside
+        pe.hypervisor = None if inside else level.controls(vcpu)
+        if inside:
+            core.sp_el1, core.elr_el1, core.spsr_el1 = (vcpu.sysregs[reg] for reg in level.EL2_BANK)
+            if level.mode(vcpu) == _EL2:
+                core.pstate ^= _EL2_AS_EL1
+
+    def _store_el2(self) -> None:
+        vcpu, core = self._vcpu, self.core
+        banked = (core.sp_el1, core.elr_el1, core.spsr_el1)
+        if self.pe.in_hypervisor:
+            vcpu.sysregs.update(zip(level.EL2_BANK, banked, strict=True))
+            if core.el:
+                vcpu.core[core_regs.PSTATE] ^= _EL2_AS_EL1
+        else:
+            vcpu.core.update(zip(level.EL1_BANK, banked, strict=True))
+
     def store(self) -> None:
         """Registers from the PE into the record."""
         vcpu, core = self._vcpu, self.core
         record = vcpu.core
         record.update(zip(core_regs.X, core.x, strict=True))
         record[core_regs.PC], record[core_regs.PSTATE] = core.pc, core.pstate
-        record[_SP], record[_SP_EL1] = core.sp_el0, core.sp_el1
-        record[_ELR], record[_SPSR] = core.elr_el1, core.spsr_el1
+        record[_SP] = core.sp_el0
+        self._store_el2()
         v = self.vectors
         vcpu.svcr, record[_FPSR], record[_FPCR] = v.svcr, v.fpsr, v.fpcr
         vcpu.sysregs[_FPMR] = v.fpmr
@@ -158,4 +189,4 @@ class Execution:
 
     def current(self, reg: SysReg) -> int:
         """A system register as it is in effect."""
-        return self._registers.current(reg)
+        return self.registers.current(reg)

@@ -31,6 +31,7 @@ _TRNG_VERSION, _TRNG_FEATURES, _TRNG_UUID = 0x8400_0050, 0x8400_0051, 0x8400_005
 _TRNG_RND32, _TRNG_RND64 = 0x8400_0053, 0xC400_0053
 _TRNG = (_TRNG_VERSION, _TRNG_FEATURES, _TRNG_UUID, _TRNG_RND32, _TRNG_RND64)
 _TRNG_1_0 = 0x1_0000
+_TRNG_UID = (0x00E0_210D, 0xEB11_8443, 0x4452_7080, 0x4C5A_4E55)
 _KVM_UID = (0xB66F_B428, 0xE911_C52E, 0x564B_CAA9, 0x743A_004D)
 
 # Which bit of which bitmap lets a call through.
@@ -60,7 +61,7 @@ def call(vcpu: Vcpu, x: Arguments, *, is_smc: bool, immediate: int) -> Answer:
         return None
     function = x[0] & _MASK32
     if not is_smc and function in (_WORKAROUND_1, _WORKAROUND_2, _WORKAROUND_3):
-        x[0] = 0  # done on the way into EL2, before KVM looks at the call
+        x[:2] = [0, 0]  # done on the way into EL2, before KVM looks at the call
         return None
     action = smccc_filter.action_of(vcpu.vm, function)
     if action == "FWD_TO_USER":
@@ -131,6 +132,10 @@ def _trng_features(vcpu: Vcpu, x: Arguments) -> Sequence[int]:
     return (_SUCCESS if x[1] & _MASK32 in _TRNG else _NOT_SUPPORTED,)
 
 
+def _trng_uuid(vcpu: Vcpu, x: Arguments) -> Sequence[int]:
+    return _TRNG_UID
+
+
 def _clock(vcpu: Vcpu, x: Arguments) -> Sequence[int]:
     raise Unmodelled("the host's clock, which a guest asks for by the KVM_PTP hypercall")
 
@@ -149,7 +154,7 @@ _SERVICES: dict[int, Callable[[Vcpu, Arguments], Sequence[int]]] = {
     _PTP: _clock,
     _TRNG_VERSION: _trng_version,
     _TRNG_FEATURES: _trng_features,
-    _TRNG_UUID: _entropy,
+    _TRNG_UUID: _trng_uuid,
     _TRNG_RND32: _entropy,
     _TRNG_RND64: _entropy,
 }

@@ -19,6 +19,7 @@ from armkvm.cpu.exceptions import Access, Unmodelled
 from armkvm.cpu.stop import Reason, Stop
 from armkvm.errors import ModelBug, PlaceError
 from armkvm.model import aborts, core_regs, guest_debug, hypercalls, pmu_setup, rules, run_rules, timer_irqs
+from armkvm.model.el2 import entry
 from armkvm.model.execution import Execution
 from armkvm.model.lifecycle import RUN
 from armkvm.model.outcome import Refused
@@ -37,6 +38,7 @@ _TIMER_CONTROLS = tuple(int(id_of(sysreg(name))) for name in ("CNTV_CTL_EL0", "C
 _TIMER_ENABLE, _TIMER_IMASK = 1, 2
 _NISV = Struct("<QQ")  # esr_iss, fault_ipa
 _WNR = 1 << 6
+_TRANSLATION_FAULT, _PERMISSION_FAULT = 0x04, 0x0F
 _SLICE = 1000
 """Instructions between two looks at an SError that the guest has masked."""
 
@@ -134,9 +136,8 @@ def _complete_mmio(vcpu: Vcpu, data: bytes) -> bool:
 
 
 def _refuse_unmodelled(vcpu: Vcpu) -> None:
-    for feature, what in ((F.EL1_32BIT, "a 32-bit EL1"), (F.HAS_EL2, "a guest with EL2")):
-        if feature in vcpu.features:
-            raise PlaceError(f"the model does not run {what}; use a real KVM")
+    if F.EL1_32BIT in vcpu.features:
+        raise PlaceError("the model does not run a 32-bit EL1; use a real KVM")
     if vcpu.debug & GuestDebug.USE_HW:
         raise PlaceError("the model has no breakpoint and watchpoint registers that stop a guest")
     if vcpu.core[core_regs.PSTATE] & core_regs.AARCH32:
@@ -210,8 +211,14 @@ def _no_syndrome(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused
     access = _access(stop)
     if Cap.ARM_NISV_TO_USER not in vcpu.vm.caps:
         return Refused(run_rules.NO_SYNDROME, f"{stop.word:#010x} at {stop.pc:#x} accesses {access.ipa:#x}")
-    # What is left of the syndrome says no more than the direction.
-    return Exit(ExitReason.ARM_NISV, payload=_NISV.pack(_WNR if access.is_write else 0, access.ipa))
+    # What is left of the syndrome: the direction, and at which level translation found nothing.
+    slots = vcpu.vm.memory.slots.values()
+    near = [
+        any(s.base >> bits <= access.ipa >> bits <= s.end - 1 >> bits for s in slots) for bits in (30, 21)
+    ]
+    status = _PERMISSION_FAULT if vcpu.vm.memory.slot_at(access.ipa) else _TRANSLATION_FAULT + 1 + sum(near)
+    iss = status | (_WNR if access.is_write else 0)
+    return Exit(ExitReason.ARM_NISV, payload=_NISV.pack(iss, access.ipa))
 
 
 def _access(stop: Stop) -> Access:
@@ -222,6 +229,8 @@ def _access(stop: Stop) -> Access:
 
 def _hypercall(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
     is_smc = stop.reason is Reason.SMC
+    if F.HAS_EL2 in vcpu.features and entry.called(vcpu, execution, stop, is_smc=is_smc):
+        return None
     return hypercalls.call(vcpu, execution.core.x, is_smc=is_smc, immediate=stop.immediate)
 
 
@@ -231,10 +240,24 @@ def _breakpoint(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused 
 
 def _wait(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
     """Nothing but a timer could end the wait, and the model's time stands still."""
+    if F.HAS_EL2 in vcpu.features and entry.waits(vcpu, execution, stop):
+        return None
     for control in _TIMER_CONTROLS:
         if vcpu.sysregs[control] & (_TIMER_ENABLE | _TIMER_IMASK) == _TIMER_ENABLE:
             raise Unmodelled("the timer interrupt the guest waits for")
     return Refused(run_rules.WAITS, f"WFI before {stop.pc:#x}")
+
+
+def _hypervisors(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
+    entry.executes(vcpu, execution, stop)
+    return None
+
+
+def _to_el2(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
+    if stop.exception is None:
+        raise ModelBug(f"{stop.reason} without an exception")
+    entry.takes(vcpu, execution, stop.exception, stop.pc)
+    return None
 
 
 def _unimplemented(vcpu: Vcpu, execution: Execution, stop: Stop) -> Exit | Refused | None:
@@ -254,6 +277,8 @@ _HANDLERS: dict[Reason, Callable[[Vcpu, Execution, Stop], Exit | Refused | None]
     Reason.SMC: _hypercall,
     Reason.BRK: _breakpoint,
     Reason.WFI: _wait,
+    Reason.HYPERVISOR: _hypervisors,
+    Reason.TO_EL2: _to_el2,
     Reason.UNIMPLEMENTED: _unimplemented,
     Reason.UNMODELLED: _unmodelled,
 }

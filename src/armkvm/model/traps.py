@@ -199,9 +199,9 @@ def guest_access(vcpu: Vcpu, reg: SysReg, is_write: bool = False) -> GuestAccess
 
 def _fine_grained(vcpu: Vcpu, reg: SysReg, is_write: bool) -> GuestAccess | None:
     bit = bit_of(reg)
-    if bit is not None and not bit.has_side(is_write):
-        return GuestAccess(reg, True, Outcome.UNDEFINED, note="it is read-only") if is_write else None
-    if bit is None or not host_has(vcpu, "FEAT_FGT2" if bit.group.endswith("2") else "FEAT_FGT"):
+    if bit is None or not bit.has_side(is_write):
+        return None
+    if not host_has(vcpu, "FEAT_FGT2" if bit.group.endswith("2") else "FEAT_FGT"):
         return None
     ids = ids_of(vcpu)
     if not _takes_part(bit, vcpu.vm.profile) or bit.condition.holds(ids):

@@ -12,12 +12,13 @@ from typing import TypeVar
 from armkvm.cpu.exceptions import GuestException
 from armkvm.cpu.legality import Hypervisor
 from armkvm.cpu.state import SVCR_SM, SVCR_ZA
-from armkvm.model import nested, vector_traps
+from armkvm.model import vector_traps
 from armkvm.model.context import image as memory
 from armkvm.model.context.host import Bound, Host, Slot
 from armkvm.model.context.image import Enables, HostDamage, Image
 from armkvm.model.context.registers import OPEN, Cpu
 from armkvm.model.context.rules import Control, Lengths, Saving, Step
+from armkvm.model.el2 import controls
 
 _T = TypeVar("_T")
 _NEITHER = Enables(fa64=False, sme2=False)
@@ -151,8 +152,8 @@ class Switch:
         if not self.host.vhe:
             loaded.kept = (cpu.cpacr, cpu.zcr[1], cpu.smcr[1])
             self._swap_tpidr2(slot, guest)
-        cpu.cpacr = nested.el1_control(guest.sees, guest.in_hyp, guest.cpacr)
-        self._open(cpu, frozenset(nested.UNITS))
+        cpu.cpacr = controls.el1_control(guest.sees, guest.in_hyp, guest.cpacr)
+        self._open(cpu, frozenset(controls.UNITS))
         mode = self.rules.sets_mode_on_entry(bool(guest.lengths.sme), loaded.owns)
         if loaded.owns:
             self._own_lengths(cpu, guest, with_sve=True, with_sme=bool(guest.lengths.sme))
@@ -166,7 +167,7 @@ class Switch:
         """Set the traps, and go to the level where the guest runs."""
         guest = loaded.guest
         opened = self.rules.opened(bool(guest.lengths.sve), bool(guest.lengths.sme), loaded.owns)
-        self._open(cpu, nested.left_open(opened, guest.sees) if guest.is_nested else opened)
+        self._open(cpu, controls.left_open(opened, guest.sees) if guest.is_nested else opened)
         cpu.traps_tpidr2 = self.rules.traps_tpidr2(bool(guest.lengths.sme))
         cpu.tge = False
         cpu.go(min(guest.el, 1))
@@ -179,7 +180,7 @@ class Switch:
         loaded.entered = False
         guest, cpu = loaded.guest, slot.cpu
         cpu.tge, cpu.traps_tpidr2 = host.vhe, False
-        self._open(cpu, frozenset(nested.UNITS))
+        self._open(cpu, frozenset(controls.UNITS))
         cpu.go(2)
         if loaded.owns:
             level = self.rules.own_control_level(guest.in_hyp)
@@ -285,9 +286,9 @@ class Switch:
     def _open(self, cpu: Cpu, units: frozenset[str]) -> None:
         """CPTR_EL2 in the form the kernel uses: what is named is open, the rest traps."""
         if self.host.vhe:
-            cpu.cptr = sum(3 << nested.UNITS[name].shift for name in units)
+            cpu.cptr = sum(3 << controls.UNITS[name].shift for name in units)
         else:
-            cpu.cptr = sum(unit.trap_bit for name, unit in nested.UNITS.items() if name not in units)
+            cpu.cptr = sum(unit.trap_bit for name, unit in controls.UNITS.items() if name not in units)
 
     def _largest_sme(self, cpu: Cpu, guest: Guest) -> None:
         cpu.set_length(streaming=True, el=2, value=(guest.lengths.sme - 1) | guest.enables.bits)
