@@ -9,10 +9,11 @@ import pytest
 from armkvm.abi.caps import SME_CAPS
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
-from armkvm.catalog import parse
+from armkvm.catalog import id_of, parse
 from armkvm.errors import MissingFacts
 from armkvm.hosts import library
 from armkvm.hosts.derive import SEAMS, derive
+from armkvm.model.acceptance import accepts
 from armkvm.model.host import Platform
 from armkvm.model.profile import PROFILES
 
@@ -115,6 +116,18 @@ def test_a_what_if_takes_nothing_for_granted_and_says_so() -> None:
     assert any("taken as not shown under 7.3" in note and "PMMIR_EL1" in note for note in found.notes)
     with pytest.raises(MissingFacts):
         derive(old, "6.1", assume=True)
+
+
+def test_mpam_is_hidden_where_newer_kernels_hide_it() -> None:
+    """And known as the CPU's own, which a VM that was shown it may bring back."""
+    old = library.builtin("neoverse-v1", "6.12")
+    mpam, dit = field("ID_AA64PFR0_EL1", "MPAM"), field("ID_AA64PFR0_EL1", "DIT")
+    reg = id_of(mpam.register)
+    plain = {**old.values["plain"], reg: mpam.insert(old.values["plain"][reg], 1)}
+    found = derive(replace(old, values={**old.values, "plain": plain}), "6.18", assume=True)
+    host = Platform(found, PROFILES["6.18"])
+    assert (mpam.extract(host.value(reg)), host.hardware(mpam)) == (0, 1)
+    assert accepts(host, frozenset({F.PSCI_0_2})).fields[reg][dit] == 0b11
 
 
 def test_a_built_in_host_is_updated_to_what_was_recorded() -> None:

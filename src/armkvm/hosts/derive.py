@@ -40,7 +40,7 @@ class Seam:
     EL2. `caps`: capabilities new in the newer kernel, with their value where the kernel alone
     decides it, None where the host does; `vm_caps`: those of them that a VM descriptor answers
     otherwise; `renumbered`: older and newer number of a capability. `features`: new vCPU features.
-    `hides_nv`: whether only the older kernel shows ID_AA64MMFR2_EL1.NV. `newer_only`, `older_only`:
+    `hides_once_shown`: whether only the older kernel shows NV and MPAM. `newer_only`, `older_only`:
     registers whose host value shows on one side only.
     """
 
@@ -48,7 +48,7 @@ class Seam:
     newer: str
     hidden: tuple[Field, ...] = ()
     hidden_with_el2: tuple[Field, ...] = ()
-    hides_nv: bool = False
+    hides_once_shown: bool = False
     caps: Mapping[int, int | None] = attribute(default_factory=dict)
     vm_caps: tuple[Cap, ...] = ()
     renumbered: tuple[tuple[int, int], ...] = ()
@@ -70,7 +70,7 @@ def _spanning(seams: tuple[Seam, ...], older: str, newer: str, **changes: object
         newer=newer,
         hidden=tuple(part for seam in seams for part in seam.hidden),
         hidden_with_el2=tuple(part for seam in seams for part in seam.hidden_with_el2),
-        hides_nv=any(seam.hides_nv for seam in seams),
+        hides_once_shown=any(seam.hides_once_shown for seam in seams),
         caps={cap: value for seam in seams for cap, value in seam.caps.items()},
         vm_caps=tuple(cap for seam in seams for cap in seam.vm_caps),
         features=frozenset(feature for seam in seams for feature in seam.features),
@@ -108,7 +108,7 @@ _RELEASES: tuple[Seam, ...] = (
             MMFR3="SCTLRX",
             MMFR4="NV_frac",
         ),
-        hides_nv=True,
+        hides_once_shown=True,
         caps={
             Cap.GUEST_MEMFD: 1,
             Cap.GUEST_MEMFD_FLAGS: 3,
@@ -251,7 +251,7 @@ def _older(facts: HostFacts, seam: Seam, notes: list[str]) -> HostFacts:
         for variant in variants
         if variant in facts.values
     }
-    if seam.hides_nv:
+    if seam.hides_once_shown:
         _show_nv(values, notes)
         _show_hidden(values, facts.hidden)
     caps = _without(facts.caps, seam.caps)
