@@ -134,3 +134,18 @@ def test_a_built_in_host_is_updated_to_what_was_recorded() -> None:
     assert library.updated(library.builtin("max", "6.12"), "7.3") == library.builtin("max", "7.3")
     mine = replace(library.builtin("max", "6.18"), name="mine")
     assert library.updated(mine, "7.3").values["plain"] == mine.values["plain"]
+
+
+@pytest.mark.parametrize("name", ["ID_AA64PFR0_EL1.MPAM", "ID_AA64MMFR2_EL1.NV"])
+def test_what_a_newer_kernel_hides_is_kept_apart_and_shown_again_by_an_older_one(name: str) -> None:
+    """A host that showed it under 7.3 could not take back what its registers hold."""
+    register, _, part_name = name.partition(".")
+    part, reg = field(register, part_name), parse(register)
+    host = library.builtin("neoverse-v1", "6.12")
+    plain = host.values["plain"]
+    shows = replace(host, values={"plain": {**plain, reg: part.insert(plain[reg], 2)}})
+    updated = derive(shows, "7.3", assume=True)
+    assert part.extract(updated.values["plain"][reg]) == 0
+    assert Platform(updated, PROFILES["7.3"]).hardware(part) == 2
+    again = derive(updated, "6.12")
+    assert part.extract(again.values["plain"][reg]) == 2

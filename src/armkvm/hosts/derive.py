@@ -24,7 +24,8 @@ from armkvm.arch.idfields import field, named_fields
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of, name_of, parse
 from armkvm.errors import MissingFacts
-from armkvm.model.profile import PROFILES
+from armkvm.model.profile import PROFILES, KernelProfile
+from armkvm.model.sysregs.idrules import SHOWN_ONCE
 from armkvm.state import CpuVectors, HostFacts
 
 ALL_VARIANTS = ("plain", "el2", "el2_e2h0")
@@ -182,7 +183,7 @@ def derive(facts: HostFacts, profile: str, *, assume: bool = False) -> HostFacts
     for seam, back, _ in steps:
         facts = _older(facts, seam, notes) if back else _newer(facts, seam)
     return replace(
-        facts,
+        concealed(facts, PROFILES[profile]),
         profile=profile,
         kernel=PROFILES[profile].release,
         writable_masks=None,  # these two are the other kernel's
@@ -190,6 +191,23 @@ def derive(facts: HostFacts, profile: str, *, assume: bool = False) -> HostFacts
         origin=origin,
         notes=tuple(notes),
     )
+
+
+def concealed(facts: HostFacts, profile: KernelProfile) -> HostFacts:
+    """The facts without the fields that a kernel hides; the CPU's own values of those are kept apart.
+
+    A host that showed them under it could not take back what its registers hold.
+    """
+    parts = [part for part, hiding in SHOWN_ONCE if hiding in profile]
+    plain, hidden = facts.values["plain"], dict(facts.hidden)
+    cpu = cpu_of(plain.get(parse("MIDR_EL1"), 0))
+    for part in parts:
+        reg = id_of(part.register)
+        own = part.extract(plain.get(reg, 0))
+        if own and not (part == _NV and cpu and cpu.nv == own):
+            hidden[reg] = part.insert(hidden.get(reg, 0), own)
+    values = {variant: _cleared(held, parts) for variant, held in facts.values.items()}
+    return replace(facts, hidden=hidden, values=values)
 
 
 def _path(start: str, end: str) -> list[tuple[Seam, bool]]:
@@ -235,6 +253,7 @@ def _older(facts: HostFacts, seam: Seam, notes: list[str]) -> HostFacts:
     }
     if seam.hides_once_shown:
         _show_nv(values, notes)
+        _show_hidden(values, facts.hidden)
     caps = _without(facts.caps, seam.caps)
     caps |= {older: facts.caps[newer] for older, newer in seam.renumbered if newer in facts.caps}
     return replace(
@@ -248,23 +267,12 @@ def _older(facts: HostFacts, seam: Seam, notes: list[str]) -> HostFacts:
 
 
 def _newer(facts: HostFacts, seam: Seam) -> HostFacts:
-    """One step forward, where nothing is unknown: hide what the newer kernel no longer shows."""
+    """One step forward, where nothing is unknown; what the newer kernel hides goes last, by `concealed`."""
     known = {cap: value for cap, value in seam.caps.items() if value is not None}
-    gone = _SHOWN_ONCE if seam.hides_once_shown else ()
-    hidden = dict(facts.hidden)
-    for part in gone:
-        reg = id_of(part.register)
-        hidden[reg] = hidden.get(reg, 0) | facts.values["plain"].get(reg, 0) & part.mask
-    return replace(
-        facts,
-        caps={**facts.caps, **known},
-        hidden={reg: value for reg, value in hidden.items() if value},
-        values={variant: _cleared(values, gone) for variant, values in facts.values.items()},
-    )
+    return replace(facts, caps={**facts.caps, **known})
 
 
 _NV = field("ID_AA64MMFR2_EL1", "NV")
-_SHOWN_ONCE = (_NV, field("ID_AA64PFR0_EL1", "MPAM"), field("ID_AA64PFR1_EL1", "MPAM_frac"))
 
 
 def _show_nv(values: Mapping[str, dict[RegId, int]], notes: list[str]) -> None:
@@ -275,6 +283,16 @@ def _show_nv(values: Mapping[str, dict[RegId, int]], notes: list[str]) -> None:
         return
     for variant in values.values():
         variant[id_of(_NV.register)] = _NV.insert(variant.get(id_of(_NV.register), 0), cpu.nv)
+
+
+def _show_hidden(values: Mapping[str, dict[RegId, int]], hidden: Mapping[RegId, int]) -> None:
+    """The same for what the facts themselves tell of the CPU."""
+    for part, _ in SHOWN_ONCE:
+        reg = id_of(part.register)
+        own = part.extract(hidden.get(reg, 0))
+        for variant in values.values():
+            if own and reg in variant:
+                variant[reg] = part.insert(variant[reg], own)
 
 
 _K = TypeVar("_K", bound=int)
