@@ -110,7 +110,7 @@ def spent(command: list[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, 1) or not done.stdout:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

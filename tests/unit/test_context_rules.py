@@ -12,11 +12,14 @@ from dataclasses import dataclass, fields, replace
 import pytest
 from tests.contexts import BIG, FULL, NO_SVE, WIDE_SVE, Damage, World
 
+from armkvm.cpu.exceptions import ExceptionClass
 from armkvm.cpu.features import PeFeatures
+from armkvm.cpu.legality import CPTR_TSM
 from armkvm.model.context import image as memory
 from armkvm.model.context.image import Enables, HostDamage
 from armkvm.model.context.rules import ORDER, ROWS, RULES, Before, Control, Lengths, Rules, Step
 from armkvm.model.context.switch import Guest
+from armkvm.model.el2 import controls
 
 NO_FA64 = Enables(fa64=False, sme2=True)
 NO_SME2 = Enables(fa64=True, sme2=False)
@@ -455,6 +458,26 @@ def test_a_broken_order_does_damage(mutant: Mutant) -> None:
     broken = replace(base, load_steps=mutant.form)  # type: ignore[arg-type]
     with pytest.raises((Damage, HostDamage), match=mutant.damage):
         mutant.scenario(world_with(mutant, broken))
+
+
+def test_a_lost_bit_of_cptr_lets_a_hypervisor_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before v11, CPTR_EL2.TSM of a guest without HCR_EL2.E2H was not put into CPACR_EL1 while its
+    hypervisor ran: SME that it had closed was open to it."""
+
+    def closed_to_itself() -> tuple[object, ...]:
+        world = World()
+        guest = world.guest("hypervisor", sve=2, sme=4, has_el2=True, e2h=False)
+        world.start(world.task(on=0), guest)
+        world.fill(guest)  # it owns the registers: nothing else traps
+        guest.cptr = CPTR_TSM
+        world.control(guest)
+        return world.do(guest, lambda cpu: cpu.read_svcr())
+
+    assert closed_to_itself() == ("takes", ExceptionClass.SME_ACCESS, 0, 2)
+    right = controls.cpacr_of
+    monkeypatch.setattr(controls, "cpacr_of", lambda el2: right(el2._replace(cptr=el2.cptr & ~CPTR_TSM)))
+    with pytest.raises(Damage, match="gives"):
+        closed_to_itself()
 
 
 def test_the_order_obeys_every_constraint() -> None:

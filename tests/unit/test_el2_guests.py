@@ -16,9 +16,12 @@ from armkvm.abi.structs import ExitReason
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.accesses import find_access
 from armkvm.arch.sysregs import NAMES
-from armkvm.backends.model import ModelVcpu, ModelVm
+from armkvm.backends.model import ModelSystem, ModelVcpu, ModelVm
 from armkvm.catalog import parse
 from armkvm.errors import KvmError, PlaceError
+from armkvm.migration.capture import capture
+from armkvm.migration.restore import restore
+from armkvm.migration.snapshot import VmConfig
 
 RAM, DEVICE = 0x4000_0000, 0x0900_0000
 EL1H, EL2H = 0x3C5, 0x3C9
@@ -331,20 +334,60 @@ LOGGED = (
 )
 
 
+def two_levels(place: ModelSystem, code: bytes, *features: F) -> tuple[ModelVm, ModelVcpu]:
+    vm = place.create_vm()
+    vcpu = vm.create_vcpu(0)
+    vcpu.init(features)
+    vcpu.finalize(F.SVE)
+    gics.ready(vm)
+    vm.set_memory(0, RAM, 0x10000)
+    vm.write_memory(RAM, code)
+    vcpu.set_one_reg(parse("PC"), RAM.to_bytes(8, "little"))
+    return vm, vcpu
+
+
+def expected_log(e2h: bool) -> dict[str, int]:
+    return {name: (E2H if e2h else 0) if value is None else value for name, value in LOGGED}
+
+
 @both_forms
 def test_a_guests_guest_uses_za(e2h: bool) -> None:
     """SME traps go to the hypervisor with class 0x1D and their code, ZA survives them, and lengths are
     the smaller of both levels'."""
-    vm = system(recorded("captures/sme-v12/nested.json")).create_vm()
-    vcpu = vm.create_vcpu(0)
-    vcpu.init({F.PSCI_0_2, F.SVE, F.SME, F.HAS_EL2} | (set() if e2h else {F.HAS_EL2_E2H0}))
-    vcpu.finalize(F.SVE)
-    gics.ready(vm)
     code = (GOLDEN / "guests" / f"two_levels_{int(e2h)}.bin").read_bytes()
-    vm.set_memory(0, RAM, 0x10000)
-    vm.write_memory(RAM, code)
-    vcpu.set_one_reg(parse("PC"), RAM.to_bytes(8, "little"))
+    features = (F.PSCI_0_2, F.SVE, F.SME, F.HAS_EL2, *(() if e2h else (F.HAS_EL2_E2H0,)))
+    vm, vcpu = two_levels(system(recorded("captures/sme-v12/nested.json")), code, *features)
     assert vcpu.run().reason == ExitReason.SYSTEM_EVENT
-    seen = struct.unpack(f"<{len(LOGGED)}Q", vm.read_memory(RAM + len(code), 8 * len(LOGGED)))
-    expected = {name: (E2H if e2h else 0) if value is None else value for name, value in LOGGED}
-    assert dict(zip(expected, seen, strict=True)) == expected
+    expected = expected_log(e2h)
+    assert dict(zip(expected, log_of(vm, RAM + len(code)), strict=True)) == expected
+
+
+def log_of(vm: ModelVm, at: int) -> tuple[int, ...]:
+    return struct.unpack(f"<{len(LOGGED)}Q", vm.read_memory(at, 8 * len(LOGGED)))
+
+
+@both_forms
+def test_two_levels_can_be_moved_between_any_two_instructions(e2h: bool) -> None:
+    """Wherever it is stopped, at EL2 or in the guest's guest, registers and memory are all there is."""
+    host = recorded("captures/sme-v12/nested.json")
+    features = (F.PSCI_0_2, F.SVE, F.SME, F.HAS_EL2, *(() if e2h else (F.HAS_EL2_E2H0,)))
+    code = (GOLDEN / "guests" / f"two_levels_{int(e2h)}.bin").read_bytes()
+    levels = set()
+    for stop in range(1, 190, 17):
+        source = system(host)
+        vm, vcpu = two_levels(source, code, *features)
+        with pytest.raises(KvmError, match="EINTR"):
+            vcpu.run(instructions=stop)
+        taken = capture(source, VmConfig(), [(vcpu, features)])
+        levels.add(int.from_bytes(vcpu.get_one_reg(parse("PSTATE")), "little") & 0xF)
+        with restore(system(host), taken) as restored:
+            assert restored.report.verified, restored.report.findings
+            moved = restored.vm
+            assert isinstance(moved, ModelVm)
+            gics.ready(moved)
+            moved.set_memory(0, RAM, 0x10000)
+            moved.write_memory(RAM, vm.read_memory(RAM, 0x10000))
+            assert restored.vcpus[0].run().reason == ExitReason.SYSTEM_EVENT
+            seen = dict(zip((name for name, _ in LOGGED), log_of(moved, RAM + len(code)), strict=True))
+            assert seen == expected_log(e2h), stop
+    assert levels == {EL1H & 0xF, EL2H & 0xF}

@@ -20,14 +20,12 @@ from armkvm.errors import KvmError, UnknownPlace
 from armkvm.model import (
     attributes,
     devices,
-    guest_debug,
     lifecycle as calls,
     machine,
     many,
     one_reg,
     reglist,
     rules,
-    run,
     setup,
     vcpu_state,
     vectors,
@@ -296,6 +294,8 @@ class ModelVcpu(_Handle, _Attributes):
     ) -> Exit:
         pending = self.vcpu.mmio
         check_mmio_data(mmio_data, 0 if pending is None or pending.is_write else pending.size)
+        from armkvm.model import run  # a third of the model, which only guests need
+
         ends = monotonic() + self._run_limit
         budget = run.Budget(instructions, lambda: int(1e6 * (ends - monotonic())))
         outcome = run.run(self.vcpu, immediate_exit, mmio_data, budget)
@@ -305,6 +305,8 @@ class ModelVcpu(_Handle, _Attributes):
 
     def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
         debug_registers(registers)  # which matter only to USE_HW, and the model does not run with that
+        from armkvm.model import guest_debug
+
         refused = guest_debug.set_debug(self.vcpu, control)
         if refused is not None:
             _raise(refused, calls.SET_GUEST_DEBUG, vcpu=self.vcpu)

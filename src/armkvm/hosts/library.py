@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -112,6 +111,8 @@ def builtin(name: str, profile: str | None = None) -> HostFacts:
     """A built-in host as recorded under `profile`, else the kernel that is modelled on, else the newest."""
     known = names()
     if name not in known:
+        from difflib import get_close_matches
+
         near = get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "`armkvm hosts` lists them"
         raise UnknownPlace(
