@@ -95,10 +95,10 @@ def on(system: System, experiment: Callable[[Vm, Vcpu, Vcpu], Seen]) -> Seen:
         return experiment(vm, first, second)
 
 
-def run(vm: Vm, vcpu: Vcpu, *words: int, **registers: int) -> object:
-    """One KVM_RUN from `BASE`: the exit or errno, and where the guest is then."""
-    write(vm, BASE, *words)
-    for name, value in {"PC": BASE, "PSTATE": MASKED_EL1H, **registers}.items():
+def run(vm: Vm, vcpu: Vcpu, *words: int, at: int = BASE, **registers: int) -> object:
+    """One KVM_RUN from `at`: the exit or errno, and where the guest is then."""
+    write(vm, at, *words)
+    for name, value in {"PC": at, "PSTATE": MASKED_EL1H, **registers}.items():
         put(vcpu, name, value)
     try:
         left = vcpu.run()
@@ -112,9 +112,10 @@ def run(vm: Vm, vcpu: Vcpu, *words: int, **registers: int) -> object:
 
 def loads(vm: Vm, vcpu: Vcpu, *words: int) -> Seen:
     seen: Seen = []
-    for word in words:
-        seen.append(run(vm, vcpu, MOVZ_X1_DEVICE, word, STR_X0))
-        put(vcpu, "PC", BASE + 4)
+    for n, word in enumerate(words):  # each at a place of its own: nobody cleans caches here
+        at = BASE + 0x100 * n
+        seen.append(run(vm, vcpu, MOVZ_X1_DEVICE, word, STR_X0, at=at))
+        put(vcpu, "PC", at + 4)
         left = vcpu.run()
         assert left.mmio is not None
         seen.append(vcpu.run(mmio_data=b"\xfe\xdc\xba\x98"[: len(left.mmio.data)]))
