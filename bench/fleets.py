@@ -110,7 +110,7 @@ def spent(command: list[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, 1) or not done.stdout:
         raise SystemExit(f"{' '.join(command)}: {done.stderr}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -152,7 +152,9 @@ def baselines(folder: Path, rounds: int) -> None:
         return (whole - start) / hosts * 1e6
 
     print(f"baseline: microseconds of processor time a host, {KINDS} kinds, reading included")
-    print(f"{'hosts':>8}{'JSON lines':>12}{'Parquet':>9}{'virsh':>7}{'virsh / JSON lines':>20}{'/ Parquet':>11}")
+    print(
+        f"{'hosts':>8}{'JSON lines':>12}{'Parquet':>9}{'virsh':>7}{'virsh / JSON lines':>20}{'/ Parquet':>11}"
+    )
     for hosts in SIZES:
         lines, columns, virsh = (each(form, hosts) for form in ("lines", "columns", "virsh"))
         ratios = f"{virsh / lines:19.1f}x{virsh / columns:10.1f}x"

@@ -75,6 +75,14 @@ def test_a_load_from_a_device_gets_what_the_next_run_brings(load: int, data: byt
     assert get(vcpu, "X0") == loaded
 
 
+@pytest.mark.parametrize(("kernel", "loaded"), [("6.1", 0xFE), ("6.12", 0xFE), ("7.3", (1 << 64) - 2)])
+def test_older_kernels_lose_the_sign_of_a_load(kernel: str, loaded: int) -> None:
+    vcpu = vcpu_with(MOVZ_X1_DEVICE, LDRSB_X0, STR_X0, host=f"max?kernel={kernel}")
+    vcpu.run()
+    vcpu.run(mmio_data=b"\xfe")
+    assert get(vcpu, "X0") == loaded
+
+
 def test_without_data_a_load_reads_zero_and_wrong_data_is_the_callers_mistake() -> None:
     vcpu = vcpu_with(MOVZ_X1_DEVICE, LDR_W0, STR_X0)
     with pytest.raises(ValueError, match="no load"):

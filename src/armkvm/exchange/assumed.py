@@ -21,11 +21,10 @@ from armkvm.arch.idfields import field
 from armkvm.catalog import id_of, parse
 from armkvm.errors import MissingFacts
 from armkvm.exchange.firecracker import Fingerprint
-from armkvm.hosts.derive import SEAMS
+from armkvm.hosts.derive import SEAMS, concealed
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
 from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
 from armkvm.model.profile import PHYSICAL_TARGET, PROFILES
-from armkvm.model.sysregs.idrules import SHOWN_ONCE
 from armkvm.state import CpuVectors, HostFacts
 
 # What every recorded host answers, whatever its CPU, and the devices that every one can create.
@@ -134,7 +133,6 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
     if _EL2.intersection(fingerprint.features):
         raise MissingFacts(name, "be modelled", ["the registers of a vCPU without EL2"])
     values = _initial_values(fingerprint)
-    hidden = _hide(values, profile)
     features = _features(fingerprint, values)
     ipa_bits = _PA_BITS.get(_shown(_PARANGE, values), 48)
     facts = HostFacts(
@@ -151,10 +149,11 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
         device_types=_DEVICES,
         cpus=(CpuVectors(),),
         values={"plain": values},
-        hidden=hidden,
+        hidden={id_of(_MPAM.register): _MPAM.insert(0, _MPAM_OF.get(parts(values[_MIDR]), 0))},
         origin=f"fingerprint under {fingerprint.kernel}",
         notes=tuple(_notes(fingerprint, profile, ipa_bits)),
     )
+    facts = concealed(facts, PROFILES[profile])
     if PHYSICAL_TARGET in PROFILES[profile]:
         facts = replace(facts, preferred_target=Platform(facts, PROFILES[profile]).physical_target)
     return facts
@@ -192,22 +191,6 @@ def _initial_values(fingerprint: Fingerprint) -> dict[RegId, int]:
     if ZFR0 in values:
         values[ZFR0] = 0
     return values
-
-
-def _hide(values: dict[RegId, int], profile: str) -> dict[RegId, int]:
-    """Take out of the values what a kernel does not show; the CPU's own values of such fields.
-
-    A fingerprint under an older kernel shows some of them, and would otherwise make a host whose
-    registers do not take back what they hold.
-    """
-    hidden = {id_of(_MPAM.register): _MPAM.insert(0, _MPAM_OF.get(parts(values[_MIDR]), 0))}
-    for part, hiding in SHOWN_ONCE:
-        reg = id_of(part.register)
-        own = part.extract(values.get(reg, 0))
-        if hiding in PROFILES[profile] and own:
-            hidden[reg] = part.insert(hidden.get(reg, 0), own)
-            values[reg] = part.insert(values[reg], 0)
-    return hidden
 
 
 def _features(fingerprint: Fingerprint, values: Mapping[RegId, int]) -> frozenset[F]:

@@ -37,7 +37,7 @@ from armkvm.model.device_behaviours import (
     TIMER_IRQS_OF_VM,
     VM_ATTRIBUTES,
 )
-from armkvm.model.run_behaviours import SMC_IS_A_CALL
+from armkvm.model.run_behaviours import MMIO_SIGN_LOST, SMC_IS_A_CALL
 from armkvm.model.trap_behaviours import (
     FGU_BY_FEATURE,
     FINE_GRAINED_UNDEF,
@@ -346,7 +346,10 @@ def _profile(
 
 _6_1 = _profile(
     "6.1",
-    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED, ABORT_SYNDROME_SIGN_EXTENDED),
+    add=(
+        *(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED),
+        *(ABORT_SYNDROME_SIGN_EXTENDED, MMIO_SIGN_LOST),
+    ),
     bits=BITS_6_1,
     count=7,
 )
@@ -376,7 +379,10 @@ _6_12 = _profile(
 _6_18 = _profile(
     "6.18",
     base=_6_12.behaviours,
-    drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
+    drop=(
+        *(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
+        MMIO_SIGN_LOST,
+    ),
     add=(
         WRITABLE_IMP_ID,
         SYSREG_TABLE_IS_WHOLE,

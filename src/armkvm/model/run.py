@@ -24,6 +24,7 @@ from armkvm.model.execution import Execution
 from armkvm.model.lifecycle import RUN
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import HOST_CACHE_GEOMETRY
+from armkvm.model.run_behaviours import MMIO_SIGN_LOST
 from armkvm.model.sysregs import settle
 from armkvm.model.sysregs.kept import KEPT
 from armkvm.model.vcpu import Vcpu
@@ -129,6 +130,8 @@ def _complete_mmio(vcpu: Vcpu, data: bytes) -> bool:
     if transfer is None or vcpu.abort_pending:
         return False
     if not transfer.is_write and transfer.register != 31:
+        if MMIO_SIGN_LOST in vcpu.vm.profile:
+            transfer = replace(transfer, sign_extend=False)
         value = transfer.value_of(data or bytes(transfer.size))
         vcpu.core[core_regs.X[transfer.register]] = value
     vcpu.core[core_regs.PC] += 4
