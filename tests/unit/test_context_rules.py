@@ -510,3 +510,17 @@ def test_a_task_in_any_mode_can_run_a_guest(features: PeFeatures, svcr: int, vhe
     world.look(task)
     world.start(task, guest)
     world.look(guest)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_programs_cannot_write_their_lengths(streaming: bool) -> None:
+    """ZCR_EL1 and SMCR_EL1 are UNDEFINED at EL0, and keep what EL1 wrote."""
+    world = World()
+    guest = world.guest(sve=2, sme=4)
+    world.start(world.task(on=0), guest)
+    guest.el = 0
+    world.control(guest)
+    seen = world.do(guest, lambda cpu: cpu.write_control(streaming, 0))
+    assert seen == ("takes", ExceptionClass.UNKNOWN, 0, 1)
+    world.fill(guest)
+    world.look(guest)

@@ -220,6 +220,7 @@ class Cpu:
         self.set_length(streaming=streaming, el=self._own_control(streaming), value=value)
 
     def _own_control(self, streaming: bool) -> int:
+        self._need(self.el > 0)
         if streaming:
             self.check(Check.SME_ACCESS)
         else:

@@ -14,7 +14,7 @@ from armkvm.cpu.legality import Situation, check_sme_access, check_zcr
 from armkvm.cpu.port import SMCR_EL1, ZCR_EL1, Refusal, refused
 from armkvm.model import core_regs
 from armkvm.model.el2 import forwarding, level
-from armkvm.model.el2.registers import El2Registers, meant
+from armkvm.model.el2.registers import El2Registers, is_hidden, meant
 from armkvm.model.vcpu import Vcpu
 
 _ERET = 0xD69F03E0
@@ -59,11 +59,11 @@ def _access(vcpu: Vcpu, registers: El2Registers, situation: Situation, word: int
     if named.op0 == 1:
         return _operation(named)
     reg = meant(named, e2h=bool(level.hcr(vcpu) & level.E2H))
-    if reg is None:
-        raise Undefined
-    if reg in _ZCRS and (situation.features.sve or situation.features.sve_trapped):
+    if reg is None or is_hidden(vcpu, reg):
+        raise Undefined  # the access traps as such, before CPTR_EL2 is looked at
+    if reg in _ZCRS:
         check_zcr(situation)
-    elif reg in _SMCRS and (situation.features.sme or situation.features.sme_trapped):
+    elif reg in _SMCRS:
         check_sme_access(situation)
     if is_read:
         answer = _read(vcpu, registers, reg)

@@ -75,15 +75,11 @@ class El2Registers(GuestRegisters):
         return super().write(reg, value, el)
 
     def read_named(self, reg: SysReg) -> int | Refusal:
-        """A register by what it is, whatever a name means at EL2. All of these trap: what the vCPU has not
-        is UNDEFINED.
-        """
-        return Refusal.UNDEFINED if _is_hidden(self._vcpu, reg) else super().read(reg, 1)
+        """A register by what it is, whatever a name means at EL2."""
+        return super().read(reg, 1)
 
     def write_named(self, reg: SysReg, value: int) -> Refusal | None:
         """Likewise."""
-        if _is_hidden(self._vcpu, reg):
-            return Refusal.UNDEFINED
         self.refuse_translation(reg, value)
         return super().write(reg, value, 1)
 
@@ -133,6 +129,7 @@ def _has(vcpu: Vcpu, reg: SysReg) -> bool:
     return row is not None and row.visible(vcpu)
 
 
-def _is_hidden(vcpu: Vcpu, reg: SysReg) -> bool:
+def is_hidden(vcpu: Vcpu, reg: SysReg) -> bool:
+    """Whether the vCPU lacks a register that others have."""
     row = BY_ID.get(int(id_of(reg)))
     return row is not None and not row.visible(vcpu)
