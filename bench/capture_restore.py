@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 DEFAULT = ("model:max", "model:sme-max")
 ROUNDS = 300
 AT_MOST = 12
+BULK_AT_LEAST = 3
 LINE = "{:<16}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>7}"
 SVCR = armkvm.RegId(0x603000000013DA12)
 
@@ -48,7 +49,8 @@ def main(uris: list[str]) -> None:
         with armkvm.connect(uri) as system, ExitStack() as closing:
             print(measure(system, ioctls, closing))
     print(f"capture, restore, both: ioctls of {ioctls.best * 1e9:.0f} ns a register; both: at most {AT_MOST}")
-    print("bulk: how many times longer get_one_reg and set_one_reg take than get_regs and set_regs")
+    print("bulk: how many times longer get_one_reg and set_one_reg take than get_regs and set_regs;")
+    print(f"of the largest state, sme-max, at least {BULK_AT_LEAST}")
 
 
 class Ioctls:

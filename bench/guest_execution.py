@@ -46,6 +46,9 @@ class Registers:
         self.values[reg] = value + 0 * el
         return None
 
+    def execute(self, operation: SysReg, el: int) -> Refusal | None:
+        return None if (operation, el) else Refusal.UNDEFINED
+
     def current(self, reg: SysReg) -> int:
         return self.values.get(reg, 0)
 

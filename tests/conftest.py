@@ -19,13 +19,21 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+ASKED_FOR = {
+    "lab": "boots Linux under QEMU",
+    "long": "takes minutes",
+}
+"""Markers whose tests run only when they are named, and why."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    asked_for_lab = "lab" in config.option.markexpr
+    unasked = {name: why for name, why in ASKED_FOR.items() if name not in config.option.markexpr}
     for item in items:
         if item.get_closest_marker("shared") and not SHARED_DATA.is_dir():
             item.add_marker(pytest.mark.skip(reason=ABSENT))
-        if item.get_closest_marker("lab") and not asked_for_lab:
-            item.add_marker(pytest.mark.skip(reason="boots Linux under QEMU; ask for it with -m lab"))
+        for name, why in unasked.items():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"{why}; ask for it with -m {name}"))
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ Source: Linux arch/arm64/include/uapi/asm/kvm.h, arch/arm64/kvm/sys_regs.c.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from armkvm.abi import core
 from armkvm.abi.regid import CLASS_NAMES, SLICES, ZA_ROWS, RegClass, RegId
 from armkvm.arch.encoding import SysReg
@@ -70,6 +72,7 @@ def accessed_register(reg: RegId) -> SysReg | None:
     return None if encoding is None else _ACCESSED.get(encoding, encoding)
 
 
+@lru_cache(maxsize=4096)  # fleets name the same registers a million times
 def id_of(reg: SysReg) -> RegId:
     """The id that accesses a system register."""
     return RegId.sysreg(_CARRIED.get(reg, reg))
@@ -102,6 +105,7 @@ def named() -> list[RegId]:
     return sorted({*map(RegId, _NAMES), *map(id_of, NAMES)})
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> RegId:
     """A register by name (any case), by ``0x...`` number, or by generic ``S3_0_C0_C4_0``.
 

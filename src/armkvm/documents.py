@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
 from collections import Counter
 from collections.abc import Iterable
@@ -90,10 +89,18 @@ def parse_json(data: bytes, source: str, limits: Limits) -> tuple[object, list[F
         fault = Fault(f"byte {bad.start}", f"expected UTF-8, got byte 0x{data[bad.start]:02x} ({bad.reason})")
         raise InputError(source, [fault]) from bad
     _check_shape(text, source, limits)
+    repeating: list[JsonObject] = []
+
+    def keep(pairs: list[tuple[str, object]]) -> JsonObject:
+        found = JsonObject(pairs)
+        if found.repeated:
+            repeating.append(found)
+        return found
+
     try:
         tree = json.loads(
             text,
-            object_pairs_hook=JsonObject,
+            object_pairs_hook=keep,
             parse_constant=NotAllowed,
             parse_float=NotAllowed,
             parse_int=lambda digits: int(digits) if len(digits) <= 20 else NotAllowed(digits),
@@ -104,7 +111,7 @@ def parse_json(data: bytes, source: str, limits: Limits) -> tuple[object, list[F
         raise InputError(source, [fault]) from bad
     except RecursionError as bad:  # the caller's stack was nearly full; the document is within limits
         raise InputError(source, [Fault("$", "nested too deeply to read here")]) from bad
-    return tree, _repeated_keys(tree, "$")
+    return tree, _repeated_keys(tree, "$") if repeating else []
 
 
 def short(value: object) -> str:
@@ -146,6 +153,8 @@ def _write_whole(path: Path, data: bytes) -> None:
         if not stat.S_ISREG(mode):
             path.write_bytes(data)
             return
+    import secrets
+
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
@@ -184,6 +193,8 @@ def _check_shape(text: str, source: str, limits: Limits) -> None:
     items = text.count(",") + text.count("[") + text.count("{")
     if items > limits.items or text.count('"') > 4 * limits.items:
         raise InputError(source, [Fault("$", f"expected at most {limits.items:,} items in all, got more")])
+    if text.count("[") + text.count("{") <= limits.depth:
+        return
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(text):
         mark = text[token.start()]

@@ -60,7 +60,8 @@ class KvmError(ArmKvmError, OSError):
     `errno` is the kernel's, `operation` the ioctl by name, `reg` the register id (or None) and
     `reg_name` its name if it has one, `state` the vCPU's state in words. `rule` and `detail` are
     filled where the place is the model; a real kernel gives the errno alone. `count` is the
-    number of registers that KVM_GET_REG_LIST wrote back with E2BIG.
+    number of registers that KVM_GET_REG_LIST wrote back with E2BIG, or of instructions that a KVM_RUN
+    with a limit on them executed before EINTR.
     """
 
     def __init__(

@@ -99,6 +99,8 @@ class HostFacts:
     variant: ``plain``, and ``el2`` and ``el2_e2h0`` where guests can have EL2. `origin` says where
     the facts come from, `notes` what a user of them should be told. `hidden` holds, by ID register, the
     CPU's own fields that its kernel no longer shows but takes back (MPAM, NV), where they are known.
+    `writable_masks` and `behaviours` (by name, whether the kernel has it) are what a probe saw; what it
+    did not see is as the profile says.
     """
 
     name: str
@@ -117,6 +119,7 @@ class HostFacts:
     writable_masks: Mapping[RegId, int] | None = None
     vgic: Mapping[str, int] = field(default_factory=dict)
     hidden: Mapping[RegId, int] = field(default_factory=dict)
+    behaviours: Mapping[str, bool] = field(default_factory=dict)
     origin: str = ""
     notes: tuple[str, ...] = ()
 
@@ -148,9 +151,10 @@ class Acceptance:
     """What one host's KVM accepts for a vCPU with given features, before it first runs.
 
     `initial` holds the feature ID registers as initialised, which are also the most they may be
-    set to. `fields` has, by ID field of at most six bits, the values that stick when written, as a
-    set of bits (bit v for value v); wider fields accept what they are. `identity` registers
-    (MIDR_EL1 and its like) take any value if `identity_is_writable`.
+    set to. `fields` has, by register and ID field of at most six bits, the values that stick when
+    written, as a set of bits (bit v for value v); wider fields accept what they are. Hosts for which
+    a register is the same share its mapping. `identity` registers (MIDR_EL1 and its like) take any
+    value if `identity_is_writable`.
     """
 
     host: str
@@ -159,13 +163,11 @@ class Acceptance:
     sve: VectorLengths
     sme: VectorLengths
     initial: Mapping[RegId, int]
-    fields: Mapping[Field, int]
+    fields: Mapping[RegId, Mapping[Field, int]]
     identity: Mapping[RegId, int]
     identity_is_writable: bool
     bitmaps: Mapping[RegId, int]
     psci_versions: tuple[int, ...]
-    workarounds: Mapping[RegId, int]
-    listed: frozenset[RegId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +189,14 @@ class SystemEvent:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it."""
+    """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it.
+
+    `executed` counts the guest's instructions if the run was given a limit on them, the one that
+    led to the exit included.
+    """
 
     reason: int
     mmio: Mmio | None = None
     system_event: SystemEvent | None = None
     payload: bytes = b""
+    executed: int | None = None

@@ -10,6 +10,7 @@
     [2]
 
 Lines with ``! `` were on stderr and come after stdout; ``[N]`` is the exit code where it is not 0.
+A command that ends in ``2>/dev/null`` shows none of the former.
 Commands of one file run in one folder, one after the other. ``python -m tests.cli.transcript FILE...``
 writes the answers anew, for a person to read before they are committed; in a Markdown file those of
 the blocks that begin with a prompt.
@@ -22,9 +23,12 @@ import io
 import os
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from tests.recordings import REPOSITORY, SHARED_DATA
 
 from armkvm.cli.main import run
 
@@ -37,12 +41,20 @@ def commands(text: str) -> list[str]:
 
 
 def repeat(text: str) -> str:
-    """The transcript with its commands carried out here and now, in the current folder."""
+    """The transcript with its commands carried out here and now, in the current folder.
+
+    The repository's example guests are in it.
+    """
+    examples = Path("examples")
+    if not examples.exists():
+        examples.symlink_to(REPOSITORY / "examples")
     return "".join(f"{PROMPT}{command}\n{_answer(command)}" for command in commands(text))
 
 
 def _answer(command: str) -> str:
     program, *words = shlex.split(command)
+    quiet = words[-1:] == ["2>/dev/null"]
+    words = words[: len(words) - quiet]
     if program != "armkvm":
         return _prepare(program, words)
     out, err = io.StringIO(), io.StringIO()
@@ -55,7 +67,8 @@ def _answer(command: str) -> str:
             # argparse words its usage anew in every release of Python; what is wrong comes last
             said = [line.partition(" (choose from")[0] for line in err.getvalue().splitlines()[-1:]]
     lines = out.getvalue().splitlines()
-    lines += [f"! {line}".rstrip() for line in (err.getvalue().splitlines() if said is None else said)]
+    if not quiet:
+        lines += [f"! {line}".rstrip() for line in (err.getvalue().splitlines() if said is None else said)]
     lines += [f"[{status}]"] if status else []
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
@@ -76,12 +89,22 @@ def _prepare(program: str, words: list[str]) -> str:
     return ""
 
 
+def furnish(folder: Path) -> bool:
+    """Put the public fingerprints, where they are, into a folder under names like ``n1-5.10.json``."""
+    found = sorted((SHARED_DATA / "firecracker").glob("fingerprint_ARM_NEOVERSE_*host.json"))
+    for path in found:
+        core, kernel = path.stem.removesuffix("host").split("_")[-2:]
+        shutil.copyfile(path, folder / f"{core.lower()}-{kernel}.json")
+    return bool(found)
+
+
 def main() -> None:
     os.environ["COLUMNS"] = "100"
     for name in sys.argv[1:]:
         path = Path(name).resolve()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             text = path.read_text()
+            furnish(Path(folder))
             if path.suffix == ".md":
                 path.write_text(_SHOWN.sub(lambda shown: f"```\n{repeat(shown[1])}```", text))
             else:

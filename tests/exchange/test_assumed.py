@@ -96,6 +96,27 @@ def test_another_kernel_than_its_own_is_said_too() -> None:
     assert any(note.startswith("kernel 6.18.7 is treated as 7.3") for note in facts.notes)
 
 
+@pytest.mark.parametrize("name", ["ID_AA64MMFR2_EL1", "ID_AA64PFR0_EL1"])
+def test_what_the_kernel_treated_as_would_hide_is_hidden(name: str) -> None:
+    """Else the host could not take its own register back, and no field of it could be lowered."""
+    shown = {
+        "ID_AA64MMFR2_EL1": field("ID_AA64MMFR2_EL1", "NV"),
+        "ID_AA64PFR0_EL1": field("ID_AA64PFR0_EL1", "MPAM"),
+    }
+    registers = VCPU | {reg: part.insert(VCPU.get(reg, 0), 1) for reg, part in shown.items()}
+    fingerprint = read_fingerprint(samples.fingerprint("6.1.172", registers), "f")
+    reg, part = parse(name), shown[name]
+    old, new = (host_facts(fingerprint, "f", treat_as=kernel) for kernel in ("6.1", "7.3"))
+    assert part.extract(old.values["plain"][reg]) == 1
+    assert part.extract(new.values["plain"][reg]) == 0
+    assert part.extract(new.hidden[reg]) == 1
+    with ModelSystem(new, PROFILES["7.3"]).create_vm() as vm, vm.create_vcpu(0) as vcpu:
+        vcpu.init({F.PSCI_0_2})
+        fresh = vcpu.get_one_reg(reg)
+        vcpu.set_one_reg(reg, registers[name].to_bytes(8, "little"))
+        assert vcpu.get_one_reg(reg) == fresh
+
+
 # -- what is assumed -------------------------------------------------------------------------------
 
 

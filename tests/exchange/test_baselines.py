@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from tests.exchange.programs import needs_qemu, qmp
+from tests.exchange.programs import lengths_in_guest, needs_libvirt_schema, needs_qemu, qmp, schema_faults
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.backends.base import Vm
 from armkvm.backends.model import ModelSystem
+from armkvm.cli.main import run
 from armkvm.exchange.firecracker import Template, read_template, write_template
 from armkvm.exchange.kubevirt import baseline_name
 from armkvm.exchange.qemu import read_expansion, write_command_line
@@ -86,6 +88,28 @@ def test_qemu_starts_with_a_pools_line(names: tuple[str, ...]) -> None:
     )
     read = read_expansion(json.dumps(reply).encode(), "qmp")
     assert (read.features, read.sve) == (guest.features, guest.sve)
+
+
+@needs_qemu
+def test_a_guest_finds_the_lengths_of_the_commands_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ``baseline --write qemu`` prints, with the emulator's `max` in place of `host`."""
+    assert run(["baseline", "max?kernel=7.3", "neoverse-v1?kernel=7.3", "--write", "qemu"]) == 0
+    words = capsys.readouterr().out.replace("host,", "max,", 1).split()
+    assert lengths_in_guest(words, tmp_path) == {1, 2}
+
+
+@needs_libvirt_schema
+def test_libvirts_schema_takes_what_the_command_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["baseline", "max?kernel=7.3", "neoverse-v1?kernel=7.3", "--write", "libvirt"]) == 0
+    document = (
+        "<domain type='kvm'><name>vm</name><memory>1048576</memory><vcpu>2</vcpu>"
+        f"<os><type arch='aarch64' machine='virt'>hvm</type></os>{capsys.readouterr().out}</domain>"
+    )
+    assert schema_faults("domain.rng", document, tmp_path) == ""
 
 
 def test_pools_in_any_order_have_one_name() -> None:

@@ -12,11 +12,12 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.lab.conftest import OpenLab, why_not
+from tests.lab.watching import processes, within
 
 from armkvm.backends.lab import open_place
 from armkvm.backends.lab.commands import clear, run
@@ -50,25 +51,6 @@ def _available() -> None:
 def marker() -> str:
     """A word that only this test's machine has on its command line."""
     return f"armkvm.test={uuid.uuid4().hex}"
-
-
-def processes(word: str) -> list[int]:
-    """Processes with a word in their command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if word.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-    return [pid for pid in found if pid != os.getpid()]
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,8 @@ def test_a_probed_labs_model_answers_as_the_lab_does(lab: OpenLab, path: Path) -
     assert found == probe(system), "probing twice gives the same facts"
     for member in ("caps", "vm_caps", "preferred_target", "device_types", "cpus", "values", "writable_masks"):
         assert getattr(found, member) == getattr(recorded, member), member
+    assert found.behaviours == {name: name in PROFILES[found.profile] for name in found.behaviours}
+    assert len(found.behaviours) > 20
     sequences = read(path)
     assert list(replay(sequences, system)) == []
-    assert list(replay(sequences, ModelSystem(replace(found, name="probed"), PROFILES[found.profile]))) == []
+    assert list(replay(sequences, ModelSystem(*library.seen_through(found)))) == []

@@ -104,6 +104,44 @@ def test_writing_many_is_writing_each(
     assert everything(together, ids) == everything(singly, ids)
 
 
+ID_IDS = [parse(f"ID_AA64{name}_EL1") for name in ("ISAR0", "ISAR1", "PFR0", "PFR1", "MMFR2", "DFR0", "ZFR0")]
+
+
+@given(
+    st.sampled_from(["model:max", "model:max?kernel=6.1", "model:neoverse-v1", "model:sme-max"]),
+    st.booleans(),
+    st.lists(st.tuples(st.sampled_from([*ID_IDS, parse("ID_PFR0_EL1")]), st.integers(0, 15)), max_size=10),
+)
+def test_id_registers_written_together_keep_their_rules(
+    uri: str, has_run: bool, writes: list[tuple[RegId, int]]
+) -> None:
+    """What each may be lowered to, its own check, and the freeze at the first run, in a run of writes."""
+    together, singly = (armkvm.connect(uri).create_vm().create_vcpu(0) for _ in range(2))
+    pairs: list[tuple[RegId, bytes]] = []
+    answers: list[object] = []
+    for vcpu in (together, singly):
+        vcpu.init((F.PSCI_0_2,))
+        if has_run:
+            with pytest.raises(KvmError, match="EINTR"):
+                vcpu.run(immediate_exit=True)
+    for reg, nibble in writes:
+        value = int.from_bytes(singly.get_one_reg(reg), "little")
+        lowered = value ^ (value & 0xF << 4 * nibble) if nibble else value  # one field to 0, which some allow
+        pairs.append((reg, lowered.to_bytes(8, "little")))
+    for vcpu in (together, singly):
+        try:
+            if vcpu is together:
+                vcpu.set_regs(pairs)
+            else:
+                for reg, data in pairs:
+                    vcpu.set_one_reg(reg, data)
+            answers.append(None)
+        except KvmError as refused:
+            answers.append((refused.reg, refused.errno))
+    assert answers[0] == answers[1]
+    assert everything(together, ID_IDS) == everything(singly, ID_IDS)
+
+
 def test_a_wrong_length_is_the_callers_mistake() -> None:
     """ValueError naming both lengths, and nothing after it is written."""
     vcpu = started(((F.PSCI_0_2, F.SVE), True, 0))

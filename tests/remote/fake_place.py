@@ -111,7 +111,14 @@ class FakeVcpu(Fake):
             raise KvmError(E2BIG, "KVM_GET_REG_LIST", count=2)
         return [RegId.x(0), RegId.z(31)]
 
-    def run(self, immediate_exit: bool = False) -> Exit:
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        self.note("set_guest_debug", control, registers)
+
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
+        if mmio_data or instructions is not None:
+            self.note("run", mmio_data, instructions)
         if immediate_exit:
             return Exit(24, system_event=SystemEvent(2, (1, 1 << 63)), payload=b"x")
         return Exit(6, mmio=Mmio(0x1000, b"\x01\x02", is_write=True))

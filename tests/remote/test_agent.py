@@ -245,7 +245,7 @@ WELCOME = FRAME.pack(8, Kind.WELCOME) + bytes(8)
     [
         (b"", "closed the connection"),
         (b"Last login: today\n", "no armkvm is at the other end"),
-        (b"armkvm\x63\x00", "speaks version 99 of the message format, this armkvm version 1; copy"),
+        (b"armkvm\x63\x00", "speaks version 99 of the message format, this armkvm version 2; copy"),
         (wire.encode_hello(), "closed the connection"),
         (wire.encode_hello() + b"\xff\xff\xff\xff\x02", "4294967295 bytes was announced"),
         (wire.encode_hello() + FRAME.pack(100, Kind.WELCOME) + b"short", "closed the connection"),

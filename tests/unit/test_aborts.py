@@ -107,7 +107,7 @@ def test_before_init_events_are_set_where_they_are_read() -> None:
 
 
 @pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.3"])
-def test_a_pending_serror_is_reported_and_outlives_another_init_since_6_12(kernel: str) -> None:
+def test_a_pending_serror_is_reported_and_outlives_an_init_after_a_run_since_6_12(kernel: str) -> None:
     """Without a syndrome of userspace's it has IDS alone; the VM's runs and other writes leave it."""
     for with_esr, esr in ((1, 0), (0, 1 << 24)):
         vcpu = vcpu_of(kernel)
@@ -120,6 +120,57 @@ def test_a_pending_serror_is_reported_and_outlives_another_init_since_6_12(kerne
         assert vcpu.get_vcpu_events() == told
         vcpu.init({F.PSCI_0_2})
         assert vcpu.get_vcpu_events() == (b"\0\1" + bytes(62) if kernel == "6.1" else told)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("abort", [0, 1])
+def test_any_init_before_the_first_run_clears_a_serror(kernel: str, abort: int) -> None:
+    vcpu = vcpu_of(kernel)
+    vcpu.set_vcpu_events(bytes((1, 0, abort)) + bytes(61))
+    assert vcpu.get_vcpu_events()[0] == 1
+    vcpu.init({F.PSCI_0_2})
+    assert vcpu.get_vcpu_events()[0] == 0
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("pstate", "vector"),
+    [(0x0, 0x80580), (0x4, 0x80180), (0x5, 0x80380), (0x10, 0x80780), (0x105, None), (0x3C5, None)],
+)
+@pytest.mark.parametrize(("with_esr", "syndrome"), [(0, 0xBF00_0000), (1, 0xBE00_0123)])
+def test_a_serror_that_nothing_masks_is_taken_at_once_since_6_17(
+    kernel: str, pstate: int, vector: int | None, with_esr: int, syndrome: int
+) -> None:
+    vcpu = vcpu_of(kernel)
+    for name, value in (("PC", PC), ("VBAR_EL1", VBAR), ("PSTATE", pstate), ("FAR_EL1", 0x55)):
+        put(vcpu, name, value)
+    vcpu.set_vcpu_events(bytes((1, with_esr)) + bytes(6) + (0x123).to_bytes(8, "little") + bytes(48))
+    if vector is None or not kernel.startswith("7"):
+        assert vcpu.get_vcpu_events()[0] == 1
+        assert (get(vcpu, "PC"), get(vcpu, "PSTATE")) == (PC, pstate)
+        return
+    assert vcpu.get_vcpu_events() == b"\0\1" + bytes(62)
+    assert (get(vcpu, "PC"), get(vcpu, "PSTATE")) == (vector, 0x3C5)
+    assert (get(vcpu, "ESR_EL1"), get(vcpu, "FAR_EL1")) == (syndrome, 0x55)
+    assert (get(vcpu, "ELR_EL1"), get(vcpu, "SPSR_EL1")) == (PC, pstate)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_an_abort_comes_before_the_serror_of_the_same_call_since_6_17(kernel: str) -> None:
+    """It masks the SError, which stays pending; and stays taken where the SError's syndrome is refused."""
+    taken = kernel.startswith("7")
+    for esr, errno in ((0x77, 0), (1 << 30, EINVAL)):
+        vcpu = vcpu_of(kernel)
+        for name, value in (("PC", PC), ("VBAR_EL1", VBAR), ("PSTATE", 0)):
+            put(vcpu, name, value)
+        events = bytes((1, 1, 1)) + bytes(5) + esr.to_bytes(8, "little") + bytes(48)
+        if errno:
+            with refused(errno, "events-no-esr"):
+                vcpu.set_vcpu_events(events)
+        else:
+            vcpu.set_vcpu_events(events)
+        assert vcpu.get_vcpu_events()[0] == (not errno)
+        assert get(vcpu, "PC") == (VBAR + 0x400 if taken else PC)
 
 
 def test_the_first_init_clears_a_serror_set_before_it() -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from armkvm.abi.caps import SME_CAPS
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.catalog import parse
+from armkvm.arch.idfields import field
+from armkvm.catalog import id_of, parse
 from armkvm.errors import MissingFacts
 from armkvm.hosts import library
 from armkvm.hosts.derive import SEAMS, derive
+from armkvm.model.acceptance import accepts
 from armkvm.model.host import Platform
 from armkvm.model.profile import PROFILES
 
@@ -104,3 +106,46 @@ def test_el2_is_not_carried_to_a_kernel_without_it() -> None:
     facts = derive(library.builtin("max-nested", "7.3"), "6.12")
     assert set(facts.values) == {"plain"}
     assert not facts.features & {F.HAS_EL2, F.HAS_EL2_E2H0}
+
+
+def test_a_what_if_takes_nothing_for_granted_and_says_so() -> None:
+    """A newer kernel is assumed to show no more than the older one did; going back is still refused."""
+    old = library.builtin("neoverse-v1", "6.18")
+    found = derive(old, "7.3", assume=True)
+    assert (found.profile, found.values) == ("7.3", old.values)
+    assert any("taken as not shown under 7.3" in note and "PMMIR_EL1" in note for note in found.notes)
+    with pytest.raises(MissingFacts):
+        derive(old, "6.1", assume=True)
+
+
+def test_mpam_is_hidden_where_newer_kernels_hide_it() -> None:
+    """And known as the CPU's own, which a VM that was shown it may bring back."""
+    old = library.builtin("neoverse-v1", "6.12")
+    mpam, dit = field("ID_AA64PFR0_EL1", "MPAM"), field("ID_AA64PFR0_EL1", "DIT")
+    reg = id_of(mpam.register)
+    plain = {**old.values["plain"], reg: mpam.insert(old.values["plain"][reg], 1)}
+    found = derive(replace(old, values={**old.values, "plain": plain}), "6.18", assume=True)
+    host = Platform(found, PROFILES["6.18"])
+    assert (mpam.extract(host.value(reg)), host.hardware(mpam)) == (0, 1)
+    assert accepts(host, frozenset({F.PSCI_0_2})).fields[reg][dit] == 0b11
+
+
+def test_a_built_in_host_is_updated_to_what_was_recorded() -> None:
+    assert library.updated(library.builtin("max", "6.12"), "7.3") == library.builtin("max", "7.3")
+    mine = replace(library.builtin("max", "6.18"), name="mine")
+    assert library.updated(mine, "7.3").values["plain"] == mine.values["plain"]
+
+
+@pytest.mark.parametrize("name", ["ID_AA64PFR0_EL1.MPAM", "ID_AA64MMFR2_EL1.NV"])
+def test_what_a_newer_kernel_hides_is_kept_apart_and_shown_again_by_an_older_one(name: str) -> None:
+    """A host that showed it under 7.3 could not take back what its registers hold."""
+    register, _, part_name = name.partition(".")
+    part, reg = field(register, part_name), parse(register)
+    host = library.builtin("neoverse-v1", "6.12")
+    plain = host.values["plain"]
+    shows = replace(host, values={"plain": {**plain, reg: part.insert(plain[reg], 2)}})
+    updated = derive(shows, "7.3", assume=True)
+    assert part.extract(updated.values["plain"][reg]) == 0
+    assert Platform(updated, PROFILES["7.3"]).hardware(part) == 2
+    again = derive(updated, "6.12")
+    assert part.extract(again.values["plain"][reg]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from errno import EBUSY, EINVAL
 
 import pytest
 
@@ -11,6 +12,7 @@ from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
+from armkvm.arch.sysregs import sysreg
 from armkvm.backends.model import ModelSystem
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError
@@ -54,3 +56,22 @@ def test_hidden_fields_survive_in_a_host_file() -> None:
     facts = replace(library.find("max")[0], hidden={PFR0: MPAM.insert(0, 1), PFR1: MPAM_FRAC.insert(0, 1)})
     tree = json.loads(hostfile.encode(facts))
     assert hostfile.decode(tree, "a file").hidden == facts.hidden
+
+
+@pytest.mark.parametrize(("kernel", "errno"), [("6.12", EBUSY), ("6.18", EINVAL), ("7.3", EINVAL)])
+def test_an_instruction_cache_policy_that_is_none_is_looked_at_only_where_it_is_written(
+    kernel: str, errno: int
+) -> None:
+    """Once the VM has run, a kernel that fixes CTR_EL0.L1Ip says so; one that does not, what is wrong."""
+    ctr = RegId.sysreg(sysreg("CTR_EL0"))
+    with ModelSystem(*library.find("max", kernel)) as system, system.create_vm() as vm:
+        vcpu = vm.create_vcpu(0)
+        vcpu.init({F.PSCI_0_2})
+        with pytest.raises(KvmError) as refused:
+            vcpu.set_one_reg(ctr, bytes(8))
+        assert refused.value.errno == EINVAL
+        with pytest.raises(KvmError, match="EINTR"):
+            vcpu.run(immediate_exit=True)
+        with pytest.raises(KvmError) as refused:
+            vcpu.set_one_reg(ctr, bytes(8))
+        assert refused.value.errno == errno

@@ -39,7 +39,7 @@ def test_a_kernel_can_be_given_one_behaviour_more() -> None:
         ("model:max?kernel=2.6", "known are 6.1"),
         ("model:max?kernel=7.3+wishes", "no behaviour is called 'wishes'"),
         ("model:max?kernel=6.1+non-id-masks", "which kernel 6.1 does not have"),
-        ("model:max?cpu=1", "has the option kernel, not cpu"),
+        ("model:max?cpu=1", "has the options kernel and run_limit, not cpu"),
         ("model:max?kernel", "key=value"),
         ("model:max?kernel=7.3&kernel=7.2", "each once"),
     ],

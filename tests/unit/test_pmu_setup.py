@@ -74,6 +74,20 @@ def test_before_init_a_vcpu_has_no_pmu() -> None:
         host().create_vm().create_vcpu(0).set_attr(VcpuAttr.PMU_V3, PmuAttr.IRQ, u32(23))
 
 
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.3"])
+def test_a_vms_features_are_those_of_its_vcpus_before_their_init(kernel: str) -> None:
+    """Where vCPUs of a VM have the same features, what one asked for others have before they ask."""
+    vm = host(kernel).create_vm()
+    earlier, first = vm.create_vcpu(1), vm.create_vcpu(0)
+    first.init({F.PMU_V3})
+    for vcpu in (earlier, vm.create_vcpu(2)):
+        if kernel == "6.1":
+            with refused(ENXIO, "no-such-attribute"):
+                vcpu.has_attr(VcpuAttr.PMU_V3, PmuAttr.IRQ)
+        else:
+            vcpu.has_attr(VcpuAttr.PMU_V3, PmuAttr.IRQ)
+
+
 @pytest.mark.parametrize(("kernel", "known"), [("6.1", 4), ("6.12", 4), ("6.18", 5), ("7.3", 5)])
 def test_how_many_attributes_there_are(kernel: str, known: int) -> None:
     vcpu = one(host(kernel))

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from errno import EINVAL, ENOEXEC
 from pathlib import Path
 
 import pytest
 from tests.recordings import REPOSITORY
+from tests.small_hosts import refused
 
+import armkvm
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.fields import Field
+from armkvm.arch.idfields import field
+from armkvm.arch.sysregs import sysreg
 from armkvm.backends.model import ModelDevice, ModelSystem, ModelVcpu, ModelVm
+from armkvm.catalog import id_of
 from armkvm.cli.main import run
+from armkvm.errors import UnknownPlace
 from armkvm.hosts import hostfile, library
 from armkvm.hosts.recording import profile_named_by
 from armkvm.model.host import Platform
 from armkvm.model.vgic.hardware import ASSUMED_CTLR
 from armkvm.probe import VOLATILE, probe
-from armkvm.state import CpuVectors, HostFacts
+from armkvm.probe.kernel import _TRIALS
+from armkvm.state import CpuVectors, Exit, HostFacts
 from armkvm.testing import conformance
 
+MPAM, MPAM_FRAC = field("ID_AA64PFR0_EL1", "MPAM"), field("ID_AA64PFR1_EL1", "MPAM_frac")
+NV = field("ID_AA64MMFR2_EL1", "NV")
 HOSTS = [(name, kernel) for name, kernels in library.names().items() for kernel in kernels]
 
 
@@ -38,7 +49,17 @@ def seen(facts: HostFacts, platform: Platform) -> HostFacts:
 
 def plain(facts: HostFacts) -> HostFacts:
     """Facts without names, and what the protocol does not carry."""
-    return replace(facts, name="", cpu="", origin="", notes=(), cpu_flags=frozenset(), writable_masks=None)
+    return replace(
+        facts,
+        name="",
+        cpu="",
+        origin="",
+        notes=(),
+        cpu_flags=frozenset(),
+        writable_masks=None,
+        hidden={},
+        behaviours={},
+    )
 
 
 @pytest.mark.parametrize(("name", "kernel"), HOSTS)
@@ -68,6 +89,85 @@ def test_what_may_differ_between_two_probes_is_documented() -> None:
         assert f"| {', '.join(f'`{name}`' for name in member.split(', '))} | {why} |" in volatile
 
 
+@pytest.mark.parametrize(("name", "kernel"), HOSTS)
+def test_the_behaviours_seen_are_those_of_the_kernel(name: str, kernel: str) -> None:
+    """Every trial that a host can tell by tells what the profile says."""
+    facts, profile = library.find(name, kernel)
+    seen = probe(ModelSystem(facts, profile)).behaviours
+    assert seen == {behaviour: behaviour in profile for behaviour in seen}
+    assert len(seen) >= 20
+
+
+# What shows them is a fact of the host (capabilities, caches, PMCR_EL0) as well.
+_COUPLED = {"writable-imp-id", "host-cache-geometry", "pmu-by-id-registers"}
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.3"])
+@pytest.mark.parametrize("behaviour", sorted(_TRIALS.keys() - _COUPLED))
+def test_what_a_kernel_has_or_lacks_against_its_release_is_seen(kernel: str, behaviour: str) -> None:
+    """And the probed host's model has it, or not: what was seen counts, not the release."""
+    facts, profile = library.find("max-nested" if kernel == "7.3" else "max", kernel)
+    change = profile.without_behaviour if behaviour in profile else profile.with_behaviour
+    try:
+        changed = change(behaviour)
+    except ValueError:
+        return  # another one builds on it
+    found = probe(ModelSystem(facts, changed))
+    if behaviour not in found.behaviours:
+        return  # this host cannot tell
+    assert found.behaviours[behaviour] == (behaviour in changed) != (behaviour in profile)
+    read = hostfile.decode(json.loads(hostfile.encode(found)), "probed")
+    assert library.seen_through(read)[1].behaviours == changed.behaviours
+
+
+def test_a_stable_release_that_took_a_behaviour_back_is_followed(tmp_path: Path) -> None:
+    """6.12.117 refuses events before INIT, which 6.12.95 answered; both are called 6.12."""
+    file = tmp_path / "host.json"
+    for kernel, errno in (("6.12", 0), ("6.12+no-events-before-init", ENOEXEC)):
+        assert run(["probe", f"model:max?kernel={kernel}", "-o", str(file)]) == 0
+        vcpu = armkvm.connect(f"model:{file}").create_vm().create_vcpu(0)
+        if errno:
+            with refused(errno, "not-initialised"):
+                vcpu.get_vcpu_events()
+        else:
+            vcpu.get_vcpu_events()
+
+
+def test_facts_that_no_kernel_can_have_together_are_refused() -> None:
+    facts = replace(library.find("max", "6.12")[0], behaviours={"vm-wide-features": False})
+    with pytest.raises(UnknownPlace, match="writable-id-registers builds on vm-wide-features"):
+        library.seen_through(facts)
+
+
+@pytest.mark.parametrize("part", [MPAM, MPAM_FRAC, NV], ids=str)
+def test_a_field_that_the_kernel_hides_is_found_by_what_it_takes_back(part: Field) -> None:
+    facts, profile = library.find("neoverse-n1", "7.3")
+    value = part.insert(0, 1)
+    found = probe(ModelSystem(replace(facts, hidden={id_of(part.register): value}), profile))
+    assert found.hidden == {id_of(part.register): value}
+    assert found.behaviours["hides-nv" if part is NV else "hides-mpam"]
+    assert probe(ModelSystem(facts, profile)).hidden == {}
+
+
+def test_masks_of_a_probed_host_count_more_than_its_kernels() -> None:
+    """A field that this host's kernel, against its release, fixes or lets be written."""
+    facts, profile = library.find("max", "7.3")
+    masks = dict(ModelSystem(facts, profile).create_vm().writable_masks())
+    isar0, rndr = id_of(sysreg("ID_AA64ISAR0_EL1")), field("ID_AA64ISAR0_EL1", "RNDR")
+    own = replace(facts, writable_masks={**masks, isar0: masks[isar0] & ~rndr.mask})
+    for host, errno in ((facts, 0), (replace(facts, writable_masks=masks), 0), (own, EINVAL)):
+        with ModelSystem(host, profile) as system, system.create_vm() as vm, vm.create_vcpu(0) as vcpu:
+            vcpu.init({F.PSCI_0_2})
+            assert vm.writable_masks() == (masks if host is not own else own.writable_masks)
+            value = rndr.insert(int.from_bytes(vcpu.get_one_reg(isar0), "little"), 0).to_bytes(8, "little")
+            if errno:
+                with refused(errno, "id-above-limit"):
+                    vcpu.set_one_reg(isar0, value)
+            else:
+                vcpu.set_one_reg(isar0, value)
+    assert library.seen_through(own, "7.2")[0].writable_masks is None, "another kernel has its own"
+
+
 def test_masks_and_tag_memory_are_seen() -> None:
     facts, profile = library.find("max-mte", "7.3")
     system = ModelSystem(facts, profile)
@@ -90,8 +190,8 @@ def test_a_probe_closes_what_it_makes_and_needs_no_memory(monkeypatch: pytest.Mo
     def noted(kind: type[ModelVm | ModelVcpu | ModelDevice]) -> None:
         before = kind.__init__
 
-        def init(self: ModelVm, inner: object) -> None:
-            before(self, inner)  # type: ignore[arg-type]
+        def init(self: ModelVm, *arguments: object) -> None:
+            before(self, *arguments)  # type: ignore[arg-type]
             made.append(self)
 
         monkeypatch.setattr(kind, "__init__", init)
@@ -102,7 +202,13 @@ def test_a_probe_closes_what_it_makes_and_needs_no_memory(monkeypatch: pytest.Mo
     for kind in (ModelVm, ModelVcpu, ModelDevice):
         noted(kind)
     monkeypatch.setattr(ModelVm, "set_memory", never)
-    monkeypatch.setattr(ModelVcpu, "run", never)
+    run = ModelVcpu.run
+
+    def enters_no_guest(vcpu: ModelVcpu, immediate_exit: bool = False) -> Exit:
+        assert immediate_exit
+        return run(vcpu, immediate_exit)
+
+    monkeypatch.setattr(ModelVcpu, "run", enters_no_guest)
     probe(ModelSystem(*library.find("max-nested", "7.3")))
     assert {type(one) for one in made} == {ModelVm, ModelVcpu, ModelDevice}
     assert all(one.closed for one in made)

@@ -17,6 +17,7 @@ DEVICE_ATTR = Struct("<IIQQ")  # flags, group, attr, addr
 CREATE_DEVICE = Struct("<III")  # type, fd, flags
 REG_MASK_RANGE = Struct("<QI13I")  # addr, range, reserved[13]
 COUNTER_OFFSET = Struct("<QQ")  # offset, reserved
+GUEST_DEBUG_HEAD = Struct("<I4x")  # control, then u64 bcr[16], bvr[16], wcr[16], wvr[16]
 VCPU_EVENTS = Struct("<BBB5xQ12I")  # serror_pending, serror_has_esr, ext_dabt_pending, serror_esr, reserved
 
 CREATE_DEVICE_TEST = 1
@@ -69,6 +70,15 @@ class VcpuAttr:
     PMU_V3 = 0
     TIMER = 1
     PVTIME = 2
+
+
+class GuestDebug:
+    """Controls of struct kvm_guest_debug."""
+
+    ENABLE = 1 << 0
+    SINGLESTEP = 1 << 1
+    USE_SW_BP = 1 << 16
+    USE_HW = 1 << 17
 
 
 class ExitReason:

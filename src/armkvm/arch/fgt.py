@@ -40,6 +40,22 @@ class FgtBit:
         """The feature without which the access does not exist."""
         return feature(self.feature)
 
+    @property
+    def registers(self) -> dict[str, str]:
+        """The control registers that have the bit, by side."""
+        pair = {"r": self.group, "w": self.group.replace("RTR", "WTR"), "x": self.group}
+        return {side: f"{pair[side]}_EL2" for side in self.sides}
+
+    def control(self, is_write: bool) -> str:
+        """The bit that traps such an access. A register that has but one side has but one bit."""
+        side = "w" if is_write else "r"
+        registers = self.registers
+        return f"{registers.get(side) or next(iter(registers.values()))}.{self.name}"
+
+    def has_side(self, is_write: bool) -> bool:
+        """False for a write of a read-only register, and for a read of a write-only one."""
+        return self.sides == "x" or ("w" if is_write else "r") in self.sides
+
     def __str__(self) -> str:
         return f"{self.group}_EL2.{self.name}"
 

@@ -83,6 +83,10 @@ class Field:
         for value in (*self.meanings, *(() if self.safe is None else (self.safe,))):
             self.checked(value)
 
+    def __hash__(self) -> int:
+        """By place alone: no two fields of a register begin at one bit, and fleets hash by the million."""
+        return hash((self.register, self.lsb))
+
     def __str__(self) -> str:
         return f"{name_of(self.register)}.{self.name}"
 
@@ -160,6 +164,8 @@ def accepted_values(field: Field, limit: int) -> tuple[int, ...]:
     """Every value that `limit` accepts, ascending (for messages: "allowed are ...")."""
     if field.direction is Direction.EXACT:
         return tuple(sorted({limit} if field.safe is None else {limit, field.safe}))
+    if field.direction is Direction.LOWER and not field.signed:
+        return tuple(range(field.checked(limit) + 1))
     return tuple(value for value in range(1 << field.width) if accepts(field, limit, value))
 
 

@@ -94,8 +94,21 @@ class Vcpu(Handle, Attributes, Protocol):
         E2BIG if `n` is too small; the error's `count` is what the kernel wrote back.
         """
 
-    def run(self, immediate_exit: bool = False) -> Exit:
-        """KVM_RUN; EINTR with `immediate_exit`, after the work of a first run is done."""
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
+        """KVM_RUN; EINTR with `immediate_exit`, after the work of a first run is done.
+
+        `mmio_data` is what the guest's load reads that the last run returned for: as many bytes as
+        that exit's `Mmio.data`, or none for zeroes; ValueError otherwise. A run is always bounded in
+        time, see the place's option ``run_limit``, and by `instructions` if that is given, which a real
+        KVM counts by single steps (slowly). Either limit ends it with EINTR, as a signal does.
+        """
+
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        """KVM_SET_GUEST_DEBUG: control bits (`abi.structs.GuestDebug`), and 512 bytes of breakpoints
+        and watchpoints, or none for zeroes. EINVAL for a control that KVM does not know.
+        """
 
     def get_mp_state(self) -> int: ...
     def set_mp_state(self, state: int) -> None: ...

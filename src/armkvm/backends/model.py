@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from time import monotonic
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -13,11 +14,13 @@ from armkvm.abi.regid import VLS_BYTES, RegId
 from armkvm.abi.structs import VCPU_EVENTS
 from armkvm.abi.vcpu_features import BITS_7_3, VcpuFeature
 from armkvm.backends.base import Feature
+from armkvm.backends.run_calls import RUN_LIMIT, check_mmio_data, debug_registers, run_limit
 from armkvm.catalog import name_of
 from armkvm.errors import KvmError, UnknownPlace
 from armkvm.model import (
     attributes,
     devices,
+    guest_debug,
     lifecycle as calls,
     machine,
     many,
@@ -115,22 +118,29 @@ class _Attributes(ABC):
 
 
 def open_place(uri_rest: str, options: Mapping[str, str]) -> ModelSystem:
-    """``model:HOST[?kernel=KERNEL[+BEHAVIOUR]...]``: a built-in host, or a host file or recording."""
+    """``model:HOST[?kernel=KERNEL[+BEHAVIOUR]...]``: a built-in host, or a host file or recording.
+
+    The option ``run_limit`` is the most seconds one KVM_RUN may take (10).
+    """
     from armkvm.hosts.library import find
 
-    unknown = sorted(options.keys() - {"kernel"})
+    unknown = sorted(options.keys() - {"kernel", "run_limit"})
     if unknown:
-        raise UnknownPlace(f"model: has the option kernel, not {', '.join(unknown)}")
+        raise UnknownPlace(f"model: has the options kernel and run_limit, not {', '.join(unknown)}")
+    limit = run_limit(options)
     facts, profile = find(uri_rest, options.get("kernel"))
-    uri = f"model:{uri_rest}" + (f"?kernel={options['kernel']}" if options else "")
-    return ModelSystem(facts, profile, uri)
+    given = "&".join(f"{name}={value}" for name, value in options.items())
+    return ModelSystem(facts, profile, f"model:{uri_rest}" + (f"?{given}" if given else ""), limit)
 
 
 class ModelSystem(_Handle):
     """A modelled host."""
 
-    def __init__(self, facts: HostFacts, profile: KernelProfile, uri: str = "") -> None:
+    def __init__(
+        self, facts: HostFacts, profile: KernelProfile, uri: str = "", run_limit: float = RUN_LIMIT
+    ) -> None:
         self.platform = Platform(facts, profile)
+        self._run_limit = run_limit
         self.uri = uri or f"model:{facts.name}"
 
     @property
@@ -152,7 +162,7 @@ class ModelSystem(_Handle):
         vm = machine.create_vm(self.platform, machine_type)
         if isinstance(vm, Refused):
             _raise(vm, "KVM_CREATE_VM")
-        return ModelVm(vm)
+        return ModelVm(vm, self._run_limit)
 
 
 def _answered(value: int) -> int:
@@ -165,8 +175,9 @@ def _answered(value: int) -> int:
 class ModelVm(_Handle, _Attributes):
     """A modelled VM."""
 
-    def __init__(self, vm: Vm) -> None:
+    def __init__(self, vm: Vm, run_limit: float = RUN_LIMIT) -> None:
         self.vm = vm
+        self._run_limit = run_limit
 
     def check_extension(self, cap: Cap | int) -> int:
         value = machine.check_vm_extension(self.vm, cap)
@@ -178,7 +189,7 @@ class ModelVm(_Handle, _Attributes):
         vcpu = machine.create_vcpu(self.vm, vcpu_id)
         if isinstance(vcpu, Refused):
             _raise(vcpu, "KVM_CREATE_VCPU")
-        return ModelVcpu(vcpu)
+        return ModelVcpu(vcpu, self._run_limit)
 
     def preferred_target(self) -> tuple[int, Sequence[int]]:
         target = machine.preferred_target(self.vm)
@@ -257,8 +268,9 @@ class ModelDevice(_Handle, _Attributes):
 class ModelVcpu(_Handle, _Attributes):
     """A modelled vCPU."""
 
-    def __init__(self, vcpu: Vcpu) -> None:
+    def __init__(self, vcpu: Vcpu, run_limit: float = RUN_LIMIT) -> None:
         self.vcpu = vcpu
+        self._run_limit = run_limit
 
     @property
     def id(self) -> int:
@@ -279,11 +291,23 @@ class ModelVcpu(_Handle, _Attributes):
         if refused is not None:
             _raise(refused, calls.FINALIZE, vcpu=self.vcpu)
 
-    def run(self, immediate_exit: bool = False) -> Exit:
-        outcome = run.run(self.vcpu, immediate_exit)
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
+        pending = self.vcpu.mmio
+        check_mmio_data(mmio_data, 0 if pending is None or pending.is_write else pending.size)
+        ends = monotonic() + self._run_limit
+        budget = run.Budget(instructions, lambda: int(1e6 * (ends - monotonic())))
+        outcome = run.run(self.vcpu, immediate_exit, mmio_data, budget)
         if isinstance(outcome, Refused):
             _raise(outcome, calls.RUN, vcpu=self.vcpu)
         return outcome
+
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        debug_registers(registers)  # which matter only to USE_HW, and the model does not run with that
+        refused = guest_debug.set_debug(self.vcpu, control)
+        if refused is not None:
+            _raise(refused, calls.SET_GUEST_DEBUG, vcpu=self.vcpu)
 
     # -- registers -------------------------------------------------------------------------
 

@@ -288,9 +288,25 @@ class RecordedVcpu(_RecordedAttributes):
             lambda listed: {"n_out": len(listed), "list": [RegId(reg).hex for reg in listed]},
         )
 
-    def run(self, immediate_exit: bool = False) -> Exit:
-        step = {"ioctl": "KVM_RUN", "immediate_exit": immediate_exit}
-        return self._do(step, lambda: self._vcpu.run(immediate_exit), _exit)
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
+        step: Step = {"ioctl": "KVM_RUN", "immediate_exit": immediate_exit}
+        if mmio_data:
+            step["mmio_data"] = mmio_data.hex()
+        if instructions is not None:
+            step["instructions"] = instructions
+        return self._do(
+            step,
+            lambda: self._vcpu.run(immediate_exit, mmio_data=mmio_data, instructions=instructions),
+            _exit,
+        )
+
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        step: Step = {"ioctl": "KVM_SET_GUEST_DEBUG", "control": control}
+        if registers:
+            step["registers"] = registers.hex()
+        self._do(step, lambda: self._vcpu.set_guest_debug(control, registers))
 
     def get_mp_state(self) -> int:
         return self._do({"ioctl": "KVM_GET_MP_STATE"}, self._vcpu.get_mp_state, _word)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from armkvm.cli import given
+from armkvm.cli import given, page
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.migration.baseline import baseline
 from armkvm.migration.check import Config, check, check_states
@@ -33,6 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG",
         help="the VM: base, sve, sme, sve_sme, or all that SRC grants (default)",
     )
+    page.arguments(parser)
     parser.add_argument(
         "--order",
         type=Order,
@@ -70,6 +71,10 @@ def _both(source: System, destination: System) -> Baseline | None:
 
 def _outcome(args: argparse.Namespace, result: Check, both: Baseline | None) -> Outcome:
     names = (args.source, args.destination)
+    if args.html is not None:
+        from armkvm.report.page import pair
+
+        page.write(args.html, pair.check(names, result, both))
     return Outcome(
         DONE if result.moves else FINDINGS,
         checking.text(names, result, both),

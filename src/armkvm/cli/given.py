@@ -9,9 +9,9 @@ from armkvm.backends.locate import PLACES
 from armkvm.backends.model import ModelSystem
 from armkvm.cli.outcome import UsageError
 from armkvm.cli.places import open_place, tell
+from armkvm.documents import parse_json, read_bounded
 from armkvm.errors import UnknownPlace
-from armkvm.hosts import library
-from armkvm.migration import codec, files
+from armkvm.hosts import hostfile, library
 
 if TYPE_CHECKING:
     from armkvm.backends.base import System
@@ -36,13 +36,15 @@ def host_or_place(word: str) -> System:
 
 def snapshot(word: str) -> Snapshot | None:
     """The snapshot a word names, if it names one."""
-    name, _ = _split(word)
-    if not library.is_file(name) or not Path(name).is_file():
+    path = Path(name_of(word))
+    if not library.is_file(str(path)) or not path.is_file():
         return None
-    tree, _ = library.load_tree(Path(name))
-    if isinstance(tree, dict) and tree.get("format") == codec.FORMAT:
-        return files.load(Path(name))
-    return None
+    tree, _ = library.load_tree(path)
+    if not isinstance(tree, dict) or tree.get("format") in (None, hostfile.FORMAT):
+        return None
+    from armkvm.migration import codec, files
+
+    return files.load(path) if tree["format"] == codec.FORMAT else None
 
 
 def host(word: str) -> tuple[HostFacts, KernelProfile]:
@@ -51,23 +53,40 @@ def host(word: str) -> tuple[HostFacts, KernelProfile]:
     if not library.is_file(name):
         return library.find(name, kernel)
     path = Path(name)
-    tree, faults = library.load_tree(path)
-    if isinstance(tree, dict) and "guest_cpu_config" in tree:
-        return _fingerprint(path, kernel)
+    data = read_bounded(path, library.LIMITS.size)
+    known = read_fingerprint(data, str(path), treat_as=kernel)
+    if known is not None:
+        return library.seen_through(known)
+    tree, faults = parse_json(data, str(path), library.LIMITS)
     return library.seen_through(library.from_tree(tree, faults, path.stem, str(path)), kernel)
 
 
-def _fingerprint(path: Path, kernel: str | None) -> tuple[HostFacts, KernelProfile]:
-    from armkvm.exchange.assumed import host_facts
-    from armkvm.exchange.firecracker import LIMITS, read_fingerprint
+def host_facts(word: str) -> HostFacts:
+    """The same, the facts alone."""
+    scheme, colon, rest = word.partition(":")
+    if colon and scheme in PLACES:
+        if scheme != "model":
+            raise UsageError(f"{word}: of a live place the facts are not known; this takes hosts")
+        word = rest
+    return host(word)[0]
 
-    with path.open("rb") as file:
-        data = file.read(LIMITS.size + 1)
+
+def read_fingerprint(data: bytes, source: str, treat_as: str | None = None) -> HostFacts | None:
+    """The host of a Firecracker fingerprint; None if the bytes are none."""
+    if b'"guest_cpu_config"' not in data:
+        return None
+    from armkvm.exchange import assumed, firecracker
+
     try:
-        facts = host_facts(read_fingerprint(data, str(path)), path.stem, treat_as=kernel)
+        read = firecracker.read_fingerprint(data, source)
+        return assumed.host_facts(read, Path(source).stem, treat_as=treat_as)
     except ValueError as bad:
-        raise UsageError(f"{path}: {bad}") from None
-    return library.seen_through(facts)
+        raise UsageError(f"{source}: {bad}") from None
+
+
+def name_of(word: str) -> str:
+    """A word without the kernel it may ask for."""
+    return _split(word)[0]
 
 
 def _split(word: str) -> tuple[str, str | None]:

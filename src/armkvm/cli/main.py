@@ -13,6 +13,7 @@ import sys
 
 from armkvm import __version__
 from armkvm.cli.outcome import BACKEND, BUG, FINDINGS, UNREADABLE, USAGE, UsageError
+from armkvm.cli.printable import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ VERBS = {
     "probe": "write what can be known of a place's host as a host file",
     "migrate": "move a VM's vCPU state from one place to another, and compare every register",
     "check": "tell whether what runs on one host can move to another, and what stands in the way",
+    "baseline": "compute the largest vCPU that every given host accepts, and what it costs",
+    "pools": "divide hosts into pools that can share a baseline, with what-if questions",
+    "drift": "tell what a kernel's update changes for VMs on the same CPU, and what to do about it",
     "save": "make a VM on a place and save its vCPU state in a file",
     "restore": "restore a saved state on a place, and compare every register",
     "diff": "compare two saved states",
@@ -109,13 +113,13 @@ def _print(outcome: Outcome, *, as_json: bool) -> int:
     else:
         for part in outcome.parts:
             if isinstance(part, str):
-                print(part)
+                print(printable(part))
             elif sys.stdout.isatty():
                 from armkvm.cli.terminal import show_table
 
                 show_table(part)
             else:
-                print(part.text())
+                print(printable(part.text()))
     sys.stdout.flush()
     return outcome.status
 
@@ -151,4 +155,4 @@ def _failure(error: BaseException) -> int:
 
 def _say(text: str) -> None:
     for line in text.splitlines():
-        print(f"armkvm: {line}", file=sys.stderr)
+        print(f"armkvm: {printable(line)}", file=sys.stderr)

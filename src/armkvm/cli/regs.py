@@ -104,12 +104,6 @@ def _matching(rows: Iterable[Row], patterns: Iterable[str], name: Callable[[Row]
     return [row for row in rows if any(fnmatchcase(name(row).upper(), want) for want in wanted)]
 
 
-def _uri(host: str) -> str:
-    from armkvm.backends.locate import PLACES
-
-    return host if ":" in host and host.partition(":")[0] in PLACES else f"model:{host}"
-
-
 def _by_field(args: argparse.Namespace) -> Outcome:
     """ID registers by field, of one host or of two."""
     from armkvm.report import idregs
@@ -139,10 +133,10 @@ def _acceptance(host: str, features: tuple[Feature, ...] | None) -> Acceptance:
     """What a modelled host accepts for a vCPU with these features, or with all it can have."""
     from armkvm.abi.vcpu_features import RESHAPING, VcpuFeature as F
     from armkvm.backends.model import ModelSystem
-    from armkvm.cli.places import open_place
+    from armkvm.cli import given
     from armkvm.model.acceptance import accepts, offered
 
-    with open_place(_uri(host)) as system:
+    with given.host_or_place(host) as system:
         if not isinstance(system, ModelSystem):
             raise UsageError(
                 f"--field is about a host's facts; record them with `armkvm probe {host} -o HOST.json` "
@@ -159,14 +153,14 @@ def _acceptance(host: str, features: tuple[Feature, ...] | None) -> Acceptance:
 def _on_host(args: argparse.Namespace) -> list[tuple[RegId, bytes | None]]:
     """Every register a vCPU there lists, with its initial contents."""
     from armkvm.abi.vcpu_features import RESHAPING, VcpuFeature as F
-    from armkvm.cli.places import open_place
+    from armkvm.cli import given
     from armkvm.migration.build import features_taken
     from armkvm.migration.bulk import read_all
     from armkvm.migration.plan import finalizing
     from armkvm.migration.snapshot import VmConfig
 
     everything = tuple(feature for feature in F if feature not in RESHAPING)
-    with open_place(_uri(args.host[0])) as system, system.create_vm() as vm:
+    with given.host_or_place(args.host[0]) as system, system.create_vm() as vm:
         features = args.features
         if features is None:
             features = features_taken(system, VmConfig(), everything)

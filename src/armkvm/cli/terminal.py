@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, TypeVar
 
+from armkvm.cli.printable import printable
+
 if TYPE_CHECKING:
     from armkvm.report.table import Table
 
@@ -14,18 +16,18 @@ _T = TypeVar("_T")
 
 def say(text: str) -> None:
     """One line on stderr."""
-    print(f"armkvm: {text}", file=sys.stderr)
+    print(f"armkvm: {printable(text)}", file=sys.stderr)
 
 
-def progress(things: Iterable[_T], what: str) -> Iterator[_T]:
-    """The things, with a bar on stderr if that is a terminal."""
+def progress(things: Iterable[_T], what: str, total: int | None = None) -> Iterator[_T]:
+    """The things, with a bar on stderr if that is a terminal; `total` where they cannot be counted."""
     if not sys.stderr.isatty():
         yield from things
         return
     from rich.console import Console
     from rich.progress import track
 
-    total = len(things) if isinstance(things, Sized) else None
+    total = len(things) if isinstance(things, Sized) else total
     yield from track(things, what, total=total, console=Console(stderr=True), transient=True)
 
 
@@ -39,5 +41,5 @@ def show_table(table: Table) -> None:
     for heading in table.headings:
         grid.add_column(heading, overflow="fold")
     for row in table.rows:
-        grid.add_row(*row)
+        grid.add_row(*map(printable, row))
     Console(highlight=False, markup=False).print(grid)

@@ -29,7 +29,7 @@ from armkvm.cpu.counting import InstructionCounter
 from armkvm.cpu.guest_memory import IPA_LIMIT, PAGE, GuestMemory
 from armkvm.cpu.native import RegisterBatch, address_of
 from armkvm.cpu.poison import poisonous
-from armkvm.cpu.port import ENGINE_REGISTERS
+from armkvm.cpu.port import BANKED_REGISTERS, ENGINE_REGISTERS
 from armkvm.cpu.state import Z_BYTES, CoreState, VectorState
 from armkvm.cpu.translation import AccessKind, Mapping
 
@@ -71,6 +71,7 @@ _OUTSIDE = {
     uc.UC_MEM_WRITE_PROT: AccessKind.WRITE,
     uc.UC_MEM_FETCH_PROT: AccessKind.FETCH,
 }
+_BANKED_ENCODINGS = np.array(sorted(BANKED_REGISTERS), np.uint32)
 _ENGINE_ENCODINGS = np.array(sorted(ENGINE_REGISTERS), np.uint32)
 CODE_BUFFER_BYTES = 32 << 20
 _NOWHERE = IPA_LIMIT
@@ -81,6 +82,14 @@ def _is_system(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
     moves = words & np.uint32(0xFFD00000) == 0xD5100000
     moves &= ~np.isin(words >> np.uint32(5) & np.uint32(0xFFFF), _ENGINE_ENCODINGS)
     flags: NDArray[np.bool_] = moves | (words & np.uint32(0xFFD80000) == 0xD5080000)
+    return flags
+
+
+def _is_hypervisors(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """ERET, and accesses to what the engine keeps at EL1: a hypervisor that runs there means its own."""
+    moves = words & np.uint32(0xFFD00000) == 0xD5100000
+    moves &= np.isin(words >> np.uint32(5) & np.uint32(0xFFFF), _BANKED_ENCODINGS)
+    flags: NDArray[np.bool_] = moves | (words & np.uint32(0xFFFFF3E0) == 0xD69F03E0)
     return flags
 
 
@@ -99,7 +108,10 @@ class Handler(Protocol):
 class Engine:
     """One Unicorn CPU. `regs` holds X0..X30, SP, PC, PSTATE, FPCR, FPSR after `pull`."""
 
-    def __init__(self, memory: GuestMemory, vectors: VectorState, handler: Handler) -> None:
+    def __init__(
+        self, memory: GuestMemory, vectors: VectorState, handler: Handler, *, has_el2: bool = False
+    ) -> None:
+        self._has_el2 = has_el2
         self._memory = memory
         self._handler = handler
         self._uc = uc.Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM, arm.UC_CPU_ARM64_MAX)
@@ -206,8 +218,8 @@ class Engine:
         """Make a changed PSTATE take effect: writing a system register rederives the engine's mode."""
         self.write_sysreg(_CPACR_EL1, 0)
 
-    def take_exception(self, pstate: int, elr: int, vector: int) -> None:
-        """Enter EL1h at `vector` with `pstate`, saving `elr` and the current PSTATE."""
+    def take_exception(self, pstate: int, elr: int, vector: int, saved: int | None = None) -> None:
+        """Enter EL1h at `vector` with `pstate`, saving `elr` and the current PSTATE (or `saved` for it)."""
         old = self.pull_one(PSTATE)
         if old & 5 != 5:
             self.write_register(arm.UC_ARM64_REG_SP_EL0, self.pull_one(SP))
@@ -217,7 +229,7 @@ class Engine:
             self.write_register(arm.UC_ARM64_REG_PSTATE, pstate)
         self.regs[PSTATE] = pstate
         self.write_register(arm.UC_ARM64_REG_ELR_EL1, elr)
-        self.write_sysreg(SysReg.of(3, 0, 4, 0, 0), old & 0xFFFFFFFF)
+        self.write_sysreg(SysReg.of(3, 0, 4, 0, 0), (old if saved is None else saved) & 0xFFFFFFFF)
         self.settle_pstate()
         self.jump(vector)
 
@@ -346,6 +358,8 @@ class Engine:
             self._poison[va] = [va + 4 * int(n) for n in poison]
             self._set_exits()
         flags = _is_system(words)
+        if self._has_el2:
+            flags |= _is_hypervisors(words)
         if self.gated:
             flags |= words >> np.uint32(26) & np.uint32(3) == 3
         spans = np.flatnonzero(np.diff(flags, prepend=False, append=False)).reshape(-1, 2).tolist()

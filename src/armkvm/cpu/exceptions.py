@@ -15,6 +15,7 @@ class ExceptionClass(IntEnum):
     """ESR_ELx.EC, those that this PE delivers."""
 
     UNKNOWN = 0x00
+    WFX = 0x01
     FP_ACCESS = 0x07
     ILLEGAL_STATE = 0x0E
     SVC = 0x15
@@ -29,6 +30,8 @@ class ExceptionClass(IntEnum):
     DATA_ABORT_LOWER = 0x24
     DATA_ABORT_SAME = 0x25
     SP_ALIGNMENT = 0x26
+    SERROR = 0x2F
+    SOFTWARE_STEP_LOWER = 0x32
     BRK = 0x3C
 
 
@@ -43,10 +46,17 @@ class Smtc(IntEnum):
 
 
 class GuestException(Exception):
-    """A synchronous exception to be taken to EL1. `return_after` is for SVC: ELR is the next address."""
+    """A synchronous exception, taken to `to_el`. `return_after` is for SVC: ELR is the next address."""
 
     def __init__(
-        self, ec: int, iss: int = 0, *, far: int | None = None, il: bool = True, return_after: bool = False
+        self,
+        ec: int,
+        iss: int = 0,
+        *,
+        far: int | None = None,
+        il: bool = True,
+        return_after: bool = False,
+        to_el: int = 1,
     ) -> None:
         super().__init__(ec, iss)
         self.ec = ec
@@ -54,6 +64,7 @@ class GuestException(Exception):
         self.far = far
         self.il = il
         self.return_after = return_after
+        self.to_el = to_el
 
     @property
     def esr(self) -> int:
@@ -63,29 +74,29 @@ class GuestException(Exception):
 class Undefined(GuestException):
     """The encoding is UNDEFINED here."""
 
-    def __init__(self) -> None:
-        super().__init__(ExceptionClass.UNKNOWN)
+    def __init__(self, to_el: int = 1) -> None:
+        super().__init__(ExceptionClass.UNKNOWN, to_el=to_el)
 
 
 class SmeTrap(GuestException):
     """An SME access trap with its SMTC code."""
 
-    def __init__(self, smtc: Smtc) -> None:
-        super().__init__(ExceptionClass.SME_ACCESS, smtc)
+    def __init__(self, smtc: Smtc, to_el: int = 1) -> None:
+        super().__init__(ExceptionClass.SME_ACCESS, smtc, to_el=to_el)
 
 
 class SveTrap(GuestException):
     """An SVE access trap."""
 
-    def __init__(self) -> None:
-        super().__init__(ExceptionClass.SVE_ACCESS)
+    def __init__(self, to_el: int = 1) -> None:
+        super().__init__(ExceptionClass.SVE_ACCESS, to_el=to_el)
 
 
 class FpTrap(GuestException):
     """An FP/AdvSIMD access trap; CV=1, COND=0b1110 as for every A64 instruction."""
 
-    def __init__(self) -> None:
-        super().__init__(ExceptionClass.FP_ACCESS, 0x1E00000)
+    def __init__(self, to_el: int = 1) -> None:
+        super().__init__(ExceptionClass.FP_ACCESS, 0x1E00000, to_el=to_el)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +115,10 @@ class OutsideMemory(Exception):
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         self.access = access
+
+
+class Unmodelled(Exception):
+    """Something a real machine would do here, and whoever provides this PE's surroundings does not."""
 
 
 class UnimplementedInstruction(Exception):

@@ -12,14 +12,19 @@ class PeFeatures:
     """The vector features a guest's PE has.
 
     `sve` and `sme` are the vector lengths that can take effect, empty where the feature is absent.
-    `sve_trapped`: the physical CPU has SVE but the guest has not, so that an SVE instruction at
-    PSTATE.SM=0 is UNDEFINED; without it a guest with SME alone gets an SME trap (not streaming).
+    `sve_trapped` and `sme_trapped`: the physical CPU has the feature but the guest has not. Its
+    instructions are UNDEFINED, but only after the guest's own CPACR_EL1 has been looked at; and an SVE
+    instruction at PSTATE.SM=0 of a guest with SME alone, which without SVE on the CPU takes an SME
+    trap (not streaming). `sme2_trapped`: ZT0 is UNDEFINED after PSTATE.ZA and the guest's own
+    SMCR_EL1.EZT0 have been looked at.
     Source: Arm ARM CheckSVEEnabled; recorded with KVM SME v12, hosts with and without SVE.
     """
 
     sve: VectorLengths = field(default_factory=VectorLengths)
     sme: VectorLengths = field(default_factory=VectorLengths)
     sve_trapped: bool = False
+    sme_trapped: bool = False
+    sme2_trapped: bool = False
     sve2: bool = True
     fa64: bool = True
     sme2: bool = True

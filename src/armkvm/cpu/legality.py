@@ -1,8 +1,8 @@
 """When a vector instruction may execute, and the exception it takes otherwise.
 
 One function per check of the Arm ARM's pseudocode (CheckSVEEnabled and its siblings), in its order:
-the order decides which exception wins. Traps to EL2 are the hypervisor's (`PeFeatures.sve_trapped`
-stands for the one that hides SVE).
+the order decides which exception wins, and which level takes it. A guest's situation need not hold its
+hypervisor's controls: `PeFeatures.sve_trapped` and its siblings stand for those that hide a feature.
 """
 
 # ruff: noqa: D103 - the module says it: each function is the pseudocode check of its name
@@ -13,10 +13,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from armkvm.cpu.exceptions import FpTrap, SmeTrap, Smtc, SveTrap, Undefined
+from armkvm.cpu.exceptions import FpTrap, GuestException, SmeTrap, Smtc, SveTrap, Undefined
 from armkvm.cpu.features import PeFeatures
 
 CPACR_ZEN, CPACR_FPEN, CPACR_SMEN = 16, 20, 24
+_OPEN = 3 << CPACR_ZEN | 3 << CPACR_FPEN | 3 << CPACR_SMEN
+CPTR_TZ, CPTR_TFP, CPTR_TSM = 1 << 8, 1 << 10, 1 << 12
 SMCR_FA64, SMCR_EZT0 = 1 << 31, 1 << 30
 
 
@@ -38,17 +40,65 @@ class Check(Enum):
     STREAMING_ZA = auto()
     """Needs both PSTATE.SM and PSTATE.ZA."""
     ZT0 = auto()
-    """Needs PSTATE.ZA = 1, SME2 and SMCR_EL1.EZT0."""
+    """Needs PSTATE.ZA = 1, SME2 and SMCR_ELx.EZT0."""
+
+
+class Unit(NamedTuple):
+    """A register file that can be switched off: its two-bit field where CPACR_EL1 has it, and its trap
+    bit in CPTR_EL2's form for EL2 without HCR_EL2.E2H.
+    """
+
+    shift: int
+    trap_bit: int
+    trap: Callable[[int], GuestException]
+
+
+FP = Unit(CPACR_FPEN, CPTR_TFP, FpTrap)
+SVE = Unit(CPACR_ZEN, CPTR_TZ, SveTrap)
+SME = Unit(CPACR_SMEN, CPTR_TSM, lambda to_el: SmeTrap(Smtc.DISABLED, to_el))
+
+
+class Hypervisor(NamedTuple):
+    """EL2's controls: HCR_EL2.E2H and TGE, CPTR_EL2 in the form that E2H selects, SMCR_EL2."""
+
+    e2h: bool
+    tge: bool
+    cptr: int
+    smcr: int
+
+    def traps(self, unit: Unit, el: int) -> bool:
+        """Whether CPTR_EL2 traps an access to `unit` at level `el`, EL2 itself included."""
+        if not self.e2h:
+            return bool(self.cptr & unit.trap_bit)
+        setting = self.cptr >> unit.shift & 3
+        return setting in (0, 2) or (setting == 1 and el == 0 and self.tge)
 
 
 class Situation(NamedTuple):
-    """All that decides legality besides the instruction."""
+    """All that decides legality besides the instruction. `smcr` is SMCR_EL1."""
 
     features: PeFeatures
     el: int
     svcr: int
     cpacr: int
     smcr: int
+    el2: Hypervisor | None = None
+
+    @property
+    def in_host(self) -> bool:
+        """EL2, or EL0 under a hypervisor that is its operating system: EL1's controls do not count."""
+        return self.el == 2 or (self.el2 is not None and self.el2.e2h and self.el2.tge and self.el == 0)
+
+    @property
+    def target(self) -> int:
+        """The level that takes an exception of the current level's own making."""
+        return 2 if self.el == 2 or (self.el2 is not None and self.el2.tge) else 1
+
+    def controls(self) -> tuple[int, ...]:
+        """The SMCR_ELx whose enables all count at the current level, its own system's first."""
+        if self.el2 is None:
+            return (self.smcr,)
+        return (self.el2.smcr,) if self.in_host else (self.smcr, self.el2.smcr)
 
     def enabled(self, shift: int) -> bool:
         """Whether the two-bit CPACR_EL1 field at `shift` lets the current EL through."""
@@ -66,79 +116,114 @@ class Situation(NamedTuple):
     @property
     def full_a64(self) -> bool:
         """FEAT_SME_FA64, implemented and enabled."""
-        return self.features.fa64 and bool(self.smcr & SMCR_FA64)
+        if self.el2 is None:
+            return self.features.fa64 and bool(self.smcr & SMCR_FA64)
+        return self.features.fa64 and all(smcr & SMCR_FA64 for smcr in self.controls())
+
+
+def check_access(s: Situation, *units: Unit) -> None:
+    """The controls of the current level's own system come first, over all of `units`; then what a
+    hypervisor hides from it, which is UNDEFINED; then EL2's controls.
+    """
+    el2, features = s.el2, s.features
+    if el2 is None and s.cpacr & _OPEN == _OPEN and features.sve.bitmap and features.sme.bitmap:
+        return  # as nearly always, and once for every emulated instruction
+    in_host = el2 is not None and s.in_host
+    if not in_host:
+        for unit in units:
+            if s.cpacr >> unit.shift & 3 != 3 and not s.enabled(unit.shift):
+                raise Undefined(2) if unit is FP and s.target == 2 else unit.trap(s.target)
+    elif el2 is not None:
+        _check_el2(s, el2, units)
+    if (not features.sve.bitmap and SVE in units) or (not features.sme.bitmap and SME in units):
+        raise Undefined(s.target)
+    if el2 is not None and not in_host:
+        _check_el2(s, el2, units)
+
+
+def _check_el2(s: Situation, el2: Hypervisor, units: tuple[Unit, ...]) -> None:
+    for unit in units:
+        if el2.traps(unit, s.el):
+            raise unit.trap(2)
 
 
 def check_fp(s: Situation) -> None:
-    if not s.enabled(CPACR_FPEN):
-        raise FpTrap
+    check_access(s, FP)
+
+
+def check_zcr(s: Situation) -> None:
+    """For ZCR_EL1 and ZCR_EL2 themselves."""
+    check_access(s, SVE)
 
 
 def check_advsimd(s: Situation, legal_in_streaming: bool) -> None:
     """For base FP and AdvSIMD instructions."""
     check_fp(s)
     if s.streaming and not legal_in_streaming and not s.full_a64:
-        raise SmeTrap(Smtc.ILLEGAL_IN_STREAMING)
+        raise SmeTrap(Smtc.ILLEGAL_IN_STREAMING, s.target)
 
 
 def check_sme_access(s: Situation) -> None:
-    if not s.features.sme:
-        raise Undefined
-    if not s.enabled(CPACR_SMEN):
-        raise SmeTrap(Smtc.DISABLED)
+    if not (s.features.sme or s.features.sme_trapped):
+        raise Undefined(s.target)
+    check_access(s, SME)
 
 
 def check_sme(s: Situation) -> None:
-    check_sme_access(s)
-    check_fp(s)
+    if not (s.features.sme or s.features.sme_trapped):
+        raise Undefined(s.target)
+    check_access(s, SME, FP)
 
 
 def check_streaming(s: Situation) -> None:
     check_sme(s)
     if not s.streaming:
-        raise SmeTrap(Smtc.NOT_STREAMING)
+        raise SmeTrap(Smtc.NOT_STREAMING, s.target)
 
 
 def check_sve(s: Situation) -> None:
     if s.streaming and s.features.sme:
         check_sme(s)
-    elif s.features.sve:
-        if not s.enabled(CPACR_ZEN):
-            raise SveTrap
-        check_fp(s)
-    elif s.features.sme and not s.features.sve_trapped:
+    elif s.features.sve or s.features.sve_trapped:
+        check_access(s, SVE, FP)
+    elif s.features.sme or s.features.sme_trapped:
         check_streaming(s)
     else:
-        raise Undefined
+        raise Undefined(s.target)
 
 
 def check_non_streaming(s: Situation) -> None:
     if not (s.features.sve or s.features.sve_trapped):
-        raise Undefined  # these belong to SVE proper, which the physical CPU lacks
+        raise Undefined(s.target)  # these belong to SVE proper, which the physical CPU lacks
     if s.streaming and not s.full_a64:
         check_sme(s)
-        raise SmeTrap(Smtc.ILLEGAL_IN_STREAMING)
+        raise SmeTrap(Smtc.ILLEGAL_IN_STREAMING, s.target)
     check_sve(s)
 
 
 def check_za(s: Situation) -> None:
     check_sme(s)
     if not s.za:
-        raise SmeTrap(Smtc.ZA_INACTIVE)
+        raise SmeTrap(Smtc.ZA_INACTIVE, s.target)
 
 
 def check_streaming_za(s: Situation) -> None:
     check_streaming(s)
     if not s.za:
-        raise SmeTrap(Smtc.ZA_INACTIVE)
+        raise SmeTrap(Smtc.ZA_INACTIVE, s.target)
 
 
 def check_zt0(s: Situation) -> None:
-    if not s.features.sme or not s.features.sme2:
-        raise Undefined
+    if not (s.features.sme2 or s.features.sme2_trapped):
+        raise Undefined(s.target)
     check_za(s)
-    if not s.smcr & SMCR_EZT0:
-        raise SmeTrap(Smtc.ZT0_DISABLED)
+    controls = s.controls()
+    if not controls[0] & SMCR_EZT0:
+        raise SmeTrap(Smtc.ZT0_DISABLED, s.target)
+    if not s.features.sme2:
+        raise Undefined(s.target)
+    if not controls[-1] & SMCR_EZT0:
+        raise SmeTrap(Smtc.ZT0_DISABLED, 2)
 
 
 CHECKS: dict[Check, Callable[[Situation], None]] = {

@@ -7,7 +7,9 @@ translation and exceptions are here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from armkvm.arch.encoding import SysReg
 from armkvm.cpu import engine as native, sme, sve
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
 from armkvm.cpu.advsimd import vector_use
@@ -21,13 +23,24 @@ from armkvm.cpu.exceptions import (
     OutsideMemory,
     Undefined,
     UnimplementedInstruction,
+    Unmodelled,
 )
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
-from armkvm.cpu.legality import CHECKS, CPACR_FPEN, Situation, check_advsimd
+from armkvm.cpu.legality import CHECKS, CPACR_FPEN, FP, Hypervisor, Situation, check_advsimd
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.mmio import Transfer, transfer_of
-from armkvm.cpu.port import CPACR_EL1, ESR_EL1, FAR_EL1, SCTLR_EL1, SMCR_EL1, VBAR_EL1, ZCR_EL1, SysRegPort
+from armkvm.cpu.port import (
+    BANKED_REGISTERS,
+    CPACR_EL1,
+    ESR_EL1,
+    FAR_EL1,
+    SCTLR_EL1,
+    SMCR_EL1,
+    VBAR_EL1,
+    ZCR_EL1,
+    SysRegPort,
+)
 from armkvm.cpu.state import CoreState, VectorState
 from armkvm.cpu.stop import Reason, Stop
 from armkvm.cpu.system_access import SystemAccess
@@ -40,6 +53,8 @@ _HVC_SMC_MASK, _HVC, _SMC = 0xFFE0001F, 0xD4000002, 0xD4000003
 _SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
 _NZCV = 0xF << 28
 _PAN, _IL, _DAIF, _EL1H = 1 << 22, 1 << 20, 0x3C0, 5
+_EL1_TO_EL2 = 0xC
+_ERET_MASK, _ERET = 0xFFFFF3E0, 0xD69F03E0
 _SCTLR_SPAN = 1 << 23
 _SLICE, _SMALL_BUDGET = 1 << 18, 1 << 10  # instructions
 _VISITS = 256
@@ -50,8 +65,13 @@ class PE:
     """One processing element.
 
     `core` and `vectors` are its registers whenever it is not running. `memory` is shared with the
-    VM, which may change it between runs. `port` provides the system registers. Not thread safe,
-    except for `stop`.
+    VM, which may change it between runs. `port` provides the system registers. With
+    `takes_breakpoints` BRK stops the PE and is no exception of the guest. Not thread safe, except for
+    `stop`.
+
+    A guest `has_el2` runs as it does on a CPU whose EL2 is taken: with `in_hypervisor` EL1 stands for the
+    guest's EL2, and instructions that would show it stop the PE; else `hypervisor` has the guest's own
+    controls of EL2, and what they refuse stops the PE with the exception.
     """
 
     def __init__(
@@ -62,13 +82,17 @@ class PE:
         *,
         core: CoreState | None = None,
         vectors: VectorState | None = None,
+        has_el2: bool = False,
     ) -> None:
         self.features = features
         self.memory = memory
         self.core = core or CoreState()
         self.vectors = vectors or VectorState()
+        self.takes_breakpoints = False
+        self.in_hypervisor = False
+        self.hypervisor: Hypervisor | None = None
         self._port = port
-        self._engine = Engine(memory, self.vectors, self)
+        self._engine = Engine(memory, self.vectors, self, has_el2=has_el2)
         self._space = AddressSpace(memory, port, self._pstate, self._stored)
         self._machine = Machine(features, self.vectors, self._space, self._engine.regs)
         self._system = SystemAccess(self, self._machine, self._engine, port, self._space)
@@ -84,13 +108,13 @@ class PE:
 
     # For the hypervisor
 
-    def run(self, *, instructions: int | None = None, microseconds: int | None = None) -> Stop:
+    def run(self, *, instructions: int | None = None, time_left: Callable[[], int] | None = None) -> Stop:
         """Execute until something needs the caller, or a budget ends.
 
         With `instructions`, exactly that many are executed unless something stops the PE before;
         one that takes an exception, and one that stops for MMIO, HVC, SMC or WFI, counts.
-        `microseconds` bounds the time between two stops of the engine, unless instructions are counted:
-        then it stops often enough. Without a budget the guest runs until `stop` is called or it stops
+        `time_left` says how many microseconds it may still take, unless instructions are counted: then
+        the engine stops often enough. Without a budget the guest runs until `stop` is called or it stops
         by itself.
         """
         self._transfer = None
@@ -101,7 +125,7 @@ class PE:
             return Stop(Reason.BUDGET, self.core.pc, 0)
         self._load()
         try:
-            return self._run(microseconds or 0)
+            return self._run(time_left)
         finally:
             self._store()
 
@@ -139,6 +163,16 @@ class PE:
         self._store()
         return True
 
+    def take_serror(self, syndrome: int) -> bool:
+        """Make the stopped PE take an SError with that ISS to EL1; False if PSTATE masks it."""
+        if self.core.pstate & 1 << 8:
+            return False
+        self._load()
+        self._port.store(ESR_EL1, GuestException(ExceptionClass.SERROR, syndrome).esr)
+        self._enter(self.core.pc, 0x180)
+        self._store()
+        return True
+
     # Loading and storing
 
     def _load(self) -> None:
@@ -163,12 +197,15 @@ class PE:
 
     # The run loop
 
-    def _run(self, microseconds: int) -> Stop:
+    def _run(self, time_left: Callable[[], int] | None) -> Stop:
         pc = self.core.pc
         self._stop = None
         while self._stop is None:
             self._fault = self._outside = None
-            if self._stop_requested:
+            microseconds = 0 if time_left is None else time_left()
+            if time_left is not None and microseconds <= 0:
+                self._halt(Stop(Reason.BUDGET, pc))
+            elif self._stop_requested:
                 self._halt(Stop(Reason.STOPPED, pc))
             elif pc & 3:
                 self._deliver(GuestException(ExceptionClass.PC_ALIGNMENT, far=pc), pc)
@@ -182,10 +219,7 @@ class PE:
                 self._stop = Stop(Reason.BUDGET, pc)
         stop = self._stop
         self._stop_requested = self._stop_requested and stop.reason is not Reason.STOPPED
-        executed = self._executed if self._counting else None
-        return Stop(
-            stop.reason, stop.pc, executed, stop.immediate, stop.access, stop.data, stop.word, stop.detail
-        )
+        return replace(stop, executed=self._executed if self._counting else None)
 
     def _returned(self, pc: int) -> None:
         """The engine stopped without an access failing."""
@@ -255,7 +289,7 @@ class PE:
             data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
         self._transfer = transfer
         whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
-        self._halt(Stop(Reason.MMIO, pc, access=whole, data=data, word=word))
+        self._halt(Stop(Reason.MMIO, pc, access=whole, transfer=transfer, data=data, word=word))
 
     def _halt(self, stop: Stop) -> None:
         self._stop = stop
@@ -309,6 +343,10 @@ class PE:
         return self._pstate() >> 2 & 3
 
     def _deliver(self, exception: GuestException, elr: int) -> None:
+        if exception.to_el == 2:
+            self._engine.jump(elr)
+            self._halt(Stop(Reason.TO_EL2, elr, exception=exception))
+            return
         self._port.store(ESR_EL1, exception.esr)
         if exception.far is not None:
             self._port.store(FAR_EL1, exception.far)
@@ -321,7 +359,8 @@ class PE:
         if not self._port.current(SCTLR_EL1) & _SCTLR_SPAN:
             pstate |= _PAN if self._has_pan else 0
         vector = (self._port.current(VBAR_EL1) & -0x800) + base + offset
-        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1)
+        saved = old ^ _EL1_TO_EL2 if self.in_hypervisor and old & 0xC else old
+        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1, saved)
 
     @property
     def _has_pan(self) -> bool:
@@ -345,7 +384,7 @@ class PE:
         self._count()
         word = self._space.fetch(pc) or 0
         if number == native.BREAKPOINT:
-            self._deliver(GuestException(ExceptionClass.BRK, word >> 5 & 0xFFFF), pc)
+            self._breakpoint(word >> 5 & 0xFFFF, pc)
         elif number == native.DATA_ABORT:
             # The engine raises this for misaligned exclusive and atomic accesses alone.
             base = self._engine.pull_one(word >> 5 & 31)
@@ -353,6 +392,12 @@ class PE:
             self._deliver(abort(base, kind, self._el(), FaultStatus.ALIGNMENT.value), pc)
         else:
             self._unimplemented(word, pc)
+
+    def _breakpoint(self, immediate: int, pc: int) -> None:
+        if self.takes_breakpoints:
+            self._halt(Stop(Reason.BRK, pc, immediate=immediate))
+        else:
+            self._deliver(GuestException(ExceptionClass.BRK, immediate), pc)
 
     def _unimplemented(self, word: int, pc: int) -> None:
         detail = str(UnimplementedInstruction(word, pc))
@@ -363,7 +408,9 @@ class PE:
     def situation(self) -> Situation:
         """What decides legality right now."""
         machine = self._machine
-        return Situation(self.features, self._el(), self.vectors.svcr, self._cpacr, machine.smcr)
+        return Situation(
+            self.features, self._el(), self.vectors.svcr, self._cpacr, machine.smcr, self.hypervisor
+        )
 
     def _emulate(self) -> None:
         """Execute the instruction the engine does not know, and those after it as long as they are ours."""
@@ -449,7 +496,12 @@ class PE:
         if word is None:
             return
         try:
-            if word & _SYSTEM_MASK == _SYSTEM:
+            if self.in_hypervisor and self._el() and _is_hypervisors(word):
+                self._settle()
+                self._count()
+                self._engine.jump(va)
+                self._halt(Stop(Reason.HYPERVISOR, va, word=word))
+            elif word & _SYSTEM_MASK == _SYSTEM:
                 if self._system.execute(word):
                     self._settle()
                     self._count()
@@ -464,6 +516,9 @@ class PE:
             self._settle()
             self._count()
             self._halt(Stop(Reason.NO_SYNDROME, va, access=outside.access, word=word))
+        except Unmodelled as gap:
+            self._settle()
+            self._halt(Stop(Reason.UNMODELLED, va, word=word, detail=str(gap)))
         self._pause_if_due()
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
@@ -479,6 +534,10 @@ class PE:
     def _stored(self, ipa: int, size: int) -> None:
         if self._engine.is_code(ipa, size):
             self._engine.flush_translations()
+
+    def forget_translations(self) -> None:
+        """TLB maintenance done for the guest."""
+        self._engine.flush_translations()
 
     # Base FP and AdvSIMD
 
@@ -503,7 +562,9 @@ class PE:
         """Watch base FP instructions while any may be refused, or may have to zero part of a Z."""
         self._cpacr = self._port.current(CPACR_EL1)
         s = self.situation()
-        refusable = self._cpacr >> CPACR_FPEN & 3 != 3 or (s.streaming and not s.full_a64)
+        el2 = self.hypervisor
+        refusable = el2 is not None and (el2.traps(FP, 0) or el2.traps(FP, 1))
+        refusable |= self._cpacr >> CPACR_FPEN & 3 != 3 or (s.streaming and not s.full_a64)
         self._engine.set_gate(refusable or self._uppers_live)
 
     def _watch_fp(self, word: int, va: int) -> None:
@@ -524,6 +585,14 @@ class PE:
             for n, upper in self._zeroed[1].items():
                 self._machine.uppers[n] = memoryview(upper)
         self._zeroed = None
+
+
+def _is_hypervisors(word: int) -> bool:
+    """ERET; registers and operations of EL2 (op1 4) and EL12 (op1 5), and what EL2 has of its own."""
+    if word & _ERET_MASK == _ERET:
+        return True
+    reg = SysReg(word >> 5 & 0xFFFF)
+    return word & _SYSTEM_MASK == _SYSTEM and bool(reg.op0) and (reg.op1 in (4, 5) or reg in BANKED_REGISTERS)
 
 
 def _bind(function: Callable[..., None], *arguments: object) -> Callable[[], None]:

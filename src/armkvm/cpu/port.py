@@ -19,19 +19,23 @@ class Refusal(Enum):
 
     UNDEFINED = "EC 0x00"
     TRAPPED = "EC 0x18, with the access in ISS (FEAT_IDST)"
+    FORWARDED = "EC 0x18 at EL2: the guest's own hypervisor traps it"
 
 
 class SysRegPort(Protocol):
     """System registers, provided by the model.
 
     `read` and `write` are accesses the guest makes (MRS, MSR), after the PE's own checks of
-    CPACR_EL1. `current` and `store` are the PE's own: the value in effect, 0 where the guest lacks
-    the register.
+    CPACR_EL1, and `execute` one of its system instructions (TLBI, AT, DC, IC), which only asks
+    whether the guest has it. `current` and `store` are the PE's own: the value in effect, 0 where the
+    guest lacks the register. An access that has effects nobody models raises Unmodelled.
     """
 
     def read(self, reg: SysReg, el: int) -> int | Refusal: ...
 
     def write(self, reg: SysReg, value: int, el: int) -> Refusal | None: ...
+
+    def execute(self, operation: SysReg, el: int) -> Refusal | None: ...
 
     def current(self, reg: SysReg) -> int: ...
 
@@ -74,6 +78,11 @@ ENGINE_REGISTERS = frozenset(
 )
 """Registers the engine itself executes with; `CoreState` and `VectorState` carry their values."""
 
+BANKED_REGISTERS = frozenset(
+    {SPSR_EL1, SysReg.of(3, 0, 4, 0, 1), SysReg.of(3, 0, 4, 2, 2)}  # ELR_EL1, CurrentEL
+)
+"""Those of them that EL2 has, or shows, of its own."""
+
 POINTER_AUTH_KEYS = tuple(SysReg.of(3, 0, 2, crm, op2) for crm in (1, 2, 3) for op2 in range(4))[:10]
 """APIAKeyLo_EL1 ... APGAKeyHi_EL1."""
 
@@ -90,6 +99,7 @@ def sysreg_syndrome(reg: SysReg, rt: int, is_read: bool) -> int:
 
 def refused(refusal: Refusal, reg: SysReg, rt: int, is_read: bool) -> GuestException:
     """The exception of a refused access."""
-    if refusal is Refusal.TRAPPED:
-        return GuestException(ExceptionClass.SYSREG, sysreg_syndrome(reg, rt, is_read))
+    if refusal is not Refusal.UNDEFINED:
+        to_el = 2 if refusal is Refusal.FORWARDED else 1
+        return GuestException(ExceptionClass.SYSREG, sysreg_syndrome(reg, rt, is_read), to_el=to_el)
     return Undefined()

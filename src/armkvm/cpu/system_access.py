@@ -7,8 +7,8 @@ from typing import Protocol
 from armkvm.arch.encoding import SysReg
 from armkvm.cpu.address_space import AddressSpace
 from armkvm.cpu.engine import Engine
-from armkvm.cpu.exceptions import ExceptionClass, GuestException, SveTrap, Undefined
-from armkvm.cpu.legality import CPACR_ZEN, Situation, check_fp, check_sme_access
+from armkvm.cpu.exceptions import ExceptionClass, GuestException, Undefined
+from armkvm.cpu.legality import Situation, check_fp, check_sme_access, check_zcr
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.port import (
     CPACR_EL1,
@@ -117,12 +117,11 @@ class SystemAccess:
 
     def _check(self, s: Situation, reg: SysReg) -> None:
         """The traps that CPACR_EL1 and SCTLR_EL1 control; a feature the guest lacks is the port's."""
-        if reg == SVCR or (reg == SMCR_EL1 and s.features.sme):
+        if reg == SVCR or (reg == SMCR_EL1 and (s.features.sme or s.features.sme_trapped)):
             check_sme_access(s)
-        elif reg == ZCR_EL1 and s.features.sve:
-            if not s.enabled(CPACR_ZEN):
-                raise SveTrap
-        elif reg in (FPCR, FPSR, FPMR):
+        elif reg == ZCR_EL1 and (s.features.sve or s.features.sve_trapped):
+            check_zcr(s)
+        elif reg in (FPCR, FPSR) or (reg == FPMR and s.features.fpmr):
             check_fp(s)
 
     def _read(self, s: Situation, reg: SysReg, rt: int) -> None:
@@ -169,6 +168,9 @@ class SystemAccess:
         s = self._pe.situation()
         if s.el == 0:
             self._check_el0_maintenance(op, rt, is_read)
+        refusal = self._port.execute(op, s.el)
+        if refusal is not None:
+            raise refused(refusal, op, rt, is_read)
         if op == _DC_ZVA:
             self._space.store(value & -_ZVA_BYTES, bytes(_ZVA_BYTES))
         elif op.crn == _CRN_CACHE and op.crm in _CRM_IC:

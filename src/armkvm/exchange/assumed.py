@@ -21,7 +21,7 @@ from armkvm.arch.idfields import field
 from armkvm.catalog import id_of, parse
 from armkvm.errors import MissingFacts
 from armkvm.exchange.firecracker import Fingerprint
-from armkvm.hosts.derive import SEAMS
+from armkvm.hosts.derive import SEAMS, concealed
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
 from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
 from armkvm.model.profile import PHYSICAL_TARGET, PROFILES
@@ -153,6 +153,7 @@ def host_facts(fingerprint: Fingerprint, name: str, *, treat_as: str | None = No
         origin=f"fingerprint under {fingerprint.kernel}",
         notes=tuple(_notes(fingerprint, profile, ipa_bits)),
     )
+    facts = concealed(facts, PROFILES[profile])
     if PHYSICAL_TARGET in PROFILES[profile]:
         facts = replace(facts, preferred_target=Platform(facts, PROFILES[profile]).physical_target)
     return facts
@@ -228,6 +229,7 @@ def _notes(fingerprint: Fingerprint, profile: str, ipa_bits: int) -> Iterator[st
             f"kernel {kernel} is treated as {profile}, as asked for: register lists, capabilities and "
             f"which ID register bits a VM may set are those of {profile}"
         )
+        yield f"ID register fields are as {kernel} shows them, less those that {profile} hides"
     yield "features that the vCPU did not have (PMU, pointer authentication, EL2, MTE) count as not offered"
     yield "vector lengths are not in a fingerprint: SVE and SME count as not offered"
     yield f"read off ID registers: {ipa_bits} bits of IPA, breakpoints and watchpoints, AArch32 at EL1, RAS"

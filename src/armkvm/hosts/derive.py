@@ -24,7 +24,8 @@ from armkvm.arch.idfields import field, named_fields
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of, name_of, parse
 from armkvm.errors import MissingFacts
-from armkvm.model.profile import PROFILES
+from armkvm.model.profile import PROFILES, KernelProfile
+from armkvm.model.sysregs.idrules import SHOWN_ONCE
 from armkvm.state import CpuVectors, HostFacts
 
 ALL_VARIANTS = ("plain", "el2", "el2_e2h0")
@@ -39,7 +40,7 @@ class Seam:
     EL2. `caps`: capabilities new in the newer kernel, with their value where the kernel alone
     decides it, None where the host does; `vm_caps`: those of them that a VM descriptor answers
     otherwise; `renumbered`: older and newer number of a capability. `features`: new vCPU features.
-    `hides_nv`: whether only the older kernel shows ID_AA64MMFR2_EL1.NV. `newer_only`, `older_only`:
+    `hides_once_shown`: whether only the older kernel shows NV and MPAM. `newer_only`, `older_only`:
     registers whose host value shows on one side only.
     """
 
@@ -47,7 +48,7 @@ class Seam:
     newer: str
     hidden: tuple[Field, ...] = ()
     hidden_with_el2: tuple[Field, ...] = ()
-    hides_nv: bool = False
+    hides_once_shown: bool = False
     caps: Mapping[int, int | None] = attribute(default_factory=dict)
     vm_caps: tuple[Cap, ...] = ()
     renumbered: tuple[tuple[int, int], ...] = ()
@@ -69,7 +70,7 @@ def _spanning(seams: tuple[Seam, ...], older: str, newer: str, **changes: object
         newer=newer,
         hidden=tuple(part for seam in seams for part in seam.hidden),
         hidden_with_el2=tuple(part for seam in seams for part in seam.hidden_with_el2),
-        hides_nv=any(seam.hides_nv for seam in seams),
+        hides_once_shown=any(seam.hides_once_shown for seam in seams),
         caps={cap: value for seam in seams for cap, value in seam.caps.items()},
         vm_caps=tuple(cap for seam in seams for cap in seam.vm_caps),
         features=frozenset(feature for seam in seams for feature in seam.features),
@@ -107,7 +108,7 @@ _RELEASES: tuple[Seam, ...] = (
             MMFR3="SCTLRX",
             MMFR4="NV_frac",
         ),
-        hides_nv=True,
+        hides_once_shown=True,
         caps={
             Cap.GUEST_MEMFD: 1,
             Cap.GUEST_MEMFD_FLAGS: 3,
@@ -156,10 +157,11 @@ SEAMS: tuple[Seam, ...] = (
 )
 
 
-def derive(facts: HostFacts, profile: str) -> HostFacts:
+def derive(facts: HostFacts, profile: str, *, assume: bool = False) -> HostFacts:
     """The same host under another kernel profile.
 
-    MissingFacts, naming everything that is not known, if that would mean inventing something.
+    MissingFacts, naming everything that is not known, if that would mean inventing something. With
+    `assume` a newer kernel is taken to show nothing of what it alone would show, and a note says so.
     """
     start = facts.profile
     if start == profile:
@@ -170,16 +172,42 @@ def derive(facts: HostFacts, profile: str) -> HostFacts:
         unknown = {start, profile} - {end for seam in SEAMS for end in (seam.older, seam.newer)}
         raise MissingFacts(facts.name, purpose, [f"how kernel {name} differs" for name in sorted(unknown)])
     steps = [(seam, back, _missing(seam, back, facts)) for seam, back in path]
-    missing = [fact for _, _, lacking in steps for fact in lacking]
+    missing = [fact for _, back, lacking in steps if back or not assume for fact in lacking]
     if missing:
         raise MissingFacts(facts.name, purpose, missing)
     notes = [*facts.notes, f"facts recorded under kernel {start}, derived for {profile}"]
+    assumed = [fact for _, back, lacking in steps if not back for fact in lacking]
+    if assumed:
+        notes.append(f"not known, and taken as not shown under {profile}: {', '.join(assumed)}")
     origin = f"derived, {facts.origin}" if facts.origin else "derived"
     for seam, back, _ in steps:
         facts = _older(facts, seam, notes) if back else _newer(facts, seam)
     return replace(
-        facts, profile=profile, kernel=PROFILES[profile].release, origin=origin, notes=tuple(notes)
+        concealed(facts, PROFILES[profile]),
+        profile=profile,
+        kernel=PROFILES[profile].release,
+        writable_masks=None,  # these two are the other kernel's
+        behaviours={},
+        origin=origin,
+        notes=tuple(notes),
     )
+
+
+def concealed(facts: HostFacts, profile: KernelProfile) -> HostFacts:
+    """The facts without the fields that a kernel hides; the CPU's own values of those are kept apart.
+
+    A host that showed them under it could not take back what its registers hold.
+    """
+    parts = [part for part, hiding in SHOWN_ONCE if hiding in profile]
+    plain, hidden = facts.values["plain"], dict(facts.hidden)
+    cpu = cpu_of(plain.get(parse("MIDR_EL1"), 0))
+    for part in parts:
+        reg = id_of(part.register)
+        own = part.extract(plain.get(reg, 0))
+        if own and not (part == _NV and cpu and cpu.nv == own):
+            hidden[reg] = part.insert(hidden.get(reg, 0), own)
+    values = {variant: _cleared(held, parts) for variant, held in facts.values.items()}
+    return replace(facts, hidden=hidden, values=values)
 
 
 def _path(start: str, end: str) -> list[tuple[Seam, bool]]:
@@ -223,8 +251,9 @@ def _older(facts: HostFacts, seam: Seam, notes: list[str]) -> HostFacts:
         for variant in variants
         if variant in facts.values
     }
-    if seam.hides_nv:
+    if seam.hides_once_shown:
         _show_nv(values, notes)
+        _show_hidden(values, facts.hidden)
     caps = _without(facts.caps, seam.caps)
     caps |= {older: facts.caps[newer] for older, newer in seam.renumbered if newer in facts.caps}
     return replace(
@@ -238,14 +267,9 @@ def _older(facts: HostFacts, seam: Seam, notes: list[str]) -> HostFacts:
 
 
 def _newer(facts: HostFacts, seam: Seam) -> HostFacts:
-    """One step forward, where nothing is unknown: hide what the newer kernel no longer shows."""
+    """One step forward, where nothing is unknown; what the newer kernel hides goes last, by `concealed`."""
     known = {cap: value for cap, value in seam.caps.items() if value is not None}
-    nv = (_NV,) if seam.hides_nv else ()
-    return replace(
-        facts,
-        caps={**facts.caps, **known},
-        values={variant: _cleared(values, nv) for variant, values in facts.values.items()},
-    )
+    return replace(facts, caps={**facts.caps, **known})
 
 
 _NV = field("ID_AA64MMFR2_EL1", "NV")
@@ -259,6 +283,16 @@ def _show_nv(values: Mapping[str, dict[RegId, int]], notes: list[str]) -> None:
         return
     for variant in values.values():
         variant[id_of(_NV.register)] = _NV.insert(variant.get(id_of(_NV.register), 0), cpu.nv)
+
+
+def _show_hidden(values: Mapping[str, dict[RegId, int]], hidden: Mapping[RegId, int]) -> None:
+    """The same for what the facts themselves tell of the CPU."""
+    for part, _ in SHOWN_ONCE:
+        reg = id_of(part.register)
+        own = part.extract(hidden.get(reg, 0))
+        for variant in values.values():
+            if own and reg in variant:
+                variant[reg] = part.insert(variant[reg], own)
 
 
 _K = TypeVar("_K", bound=int)

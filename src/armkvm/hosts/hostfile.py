@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import fields
+from functools import lru_cache
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from armkvm.abi.caps import Cap
@@ -23,6 +27,7 @@ from armkvm.catalog import id_of, name_of, parse
 from armkvm.errors import Fault, InputError
 from armkvm.hosts import shape
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
+from armkvm.model.behaviour import BEHAVIOURS
 from armkvm.state import CpuVectors, HostFacts
 
 FORMAT = "armkvm-host-1"
@@ -73,7 +78,25 @@ def encode(facts: HostFacts) -> bytes:
         tree["hidden"] = _numbers_tree(facts.hidden)
     if facts.writable_masks is not None:
         tree["writable_masks"] = _numbers_tree(facts.writable_masks)
+    if facts.behaviours:
+        tree["behaviours"] = {name: facts.behaviours[name] for name in sorted(facts.behaviours)}
     return (json.dumps(tree, indent=1) + "\n").encode()
+
+
+def fingerprint(facts: HostFacts) -> Hashable:
+    """Equal for hosts that are alike in all but name, origin and notes."""
+    return tuple(map(_hashable, _told(facts)))
+
+
+_told = attrgetter(*(each.name for each in fields(HostFacts) if each.name not in ("name", "origin", "notes")))
+
+
+def _hashable(fact: object) -> Hashable:
+    if not isinstance(fact, Mapping):
+        return fact
+    if fact.keys() <= {"plain", *_VARIANTS}:
+        return frozenset((key, _hashable(value)) for key, value in fact.items())
+    return frozenset(fact.items())
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:
@@ -107,15 +130,20 @@ def _numbers_tree(values: Mapping[RegId, int]) -> dict[str, str]:
 # -- what a file must look like --------------------------------------------------------------------
 
 
-def _register(value: object, path: str, faults: list[Fault]) -> None:
+@lru_cache(maxsize=1024)
+def _is_register(name: str) -> bool:
     try:
-        reg = parse(value) if isinstance(value, str) and len(value) <= 64 else None
+        return tells_hosts_apart(parse(name))
     except ValueError:
-        reg = None
-    if reg is None or not tells_hosts_apart(reg):
+        return False
+
+
+def _register(value: object, path: str, faults: list[Fault]) -> None:
+    if not isinstance(value, str) or len(value) > 64 or not _is_register(value):
         shape.wrong(value, path, faults, "the name of a register whose value is the host's")
 
 
+@lru_cache(maxsize=1024)
 def _number_in(name: str) -> shape.Shape:
     bits = 8 * parse(name).size
 
@@ -128,9 +156,12 @@ def _number_in(name: str) -> shape.Shape:
     return check
 
 
+_vectors = lru_cache(maxsize=256)(VectorLengths.parse)
+
+
 def _lengths(value: object, path: str, faults: list[Fault]) -> None:
     try:
-        lengths = VectorLengths.parse(value) if isinstance(value, str) and len(value) <= 200 else None
+        lengths = _vectors(value) if isinstance(value, str) and len(value) <= 200 else None
     except ValueError:
         lengths = None
     if not lengths:
@@ -173,6 +204,9 @@ _SHAPE = shape.members(
         "vgic": shape.mapping(shape.label(40), lambda _: _HEX, 64),
         "hidden": _NUMBERS,
         "writable_masks": _NUMBERS,
+        "behaviours": shape.mapping(
+            shape.one_of(BEHAVIOURS, "the name of a behaviour"), lambda _: shape.boolean, 256
+        ),
     },
 )
 
@@ -195,7 +229,7 @@ def decode(tree: object, source: str) -> HostFacts:
 def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
     caps = _caps(tree["caps"])
     cpus = [
-        CpuVectors(VectorLengths.parse(cpu.get("sve", "")), VectorLengths.parse(cpu.get("sme", "")))
+        CpuVectors(_vectors(cpu.get("sve", "")), _vectors(cpu.get("sme", "")))
         for cpu in tree["cpus"]
         for _ in range(cpu.get("count", 1))
     ]
@@ -216,6 +250,7 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
         values=_values(tree["registers"], faults),
         vgic={name: int(value, 16) for name, value in tree.get("vgic", {}).items()},
         hidden=_numbers(tree.get("hidden", {}), "$.hidden", faults),
+        behaviours=tree.get("behaviours", {}),
         writable_masks=None if masks is None else _numbers(masks, "$.writable_masks", faults),
         origin=tree.get("origin", ""),
         notes=tuple(tree.get("notes", ())),
@@ -223,7 +258,12 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
 
 
 def _caps(tree: Mapping[str, int]) -> dict[int, int]:
-    return {int(Cap[name]) if name in Cap.__members__ else int(name): value for name, value in tree.items()}
+    return {_cap_number(name): value for name, value in tree.items()}
+
+
+@lru_cache(maxsize=4096)
+def _cap_number(name: str) -> int:
+    return int(Cap[name]) if name in Cap.__members__ else int(name)
 
 
 def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegId, int]]:
@@ -243,12 +283,12 @@ def _values(tree: Mapping[str, Any], faults: list[Fault]) -> dict[str, dict[RegI
 
 
 def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[RegId, int]:
-    numbers: dict[RegId, int] = {}
-    for name, value in tree.items():
-        reg = parse(name)
-        if reg in numbers:
-            faults.append(Fault(path, f"expected each register once, got {name_of(reg)} under two names"))
-        numbers[reg] = int(value, 16)
+    numbers = {parse(name): int(value, 16) for name, value in tree.items()}
+    if len(numbers) != len(tree):
+        twice = [reg for reg, times in Counter(map(parse, tree)).items() if times > 1]
+        faults += [
+            Fault(path, f"expected each register once, got {name_of(reg)} under two names") for reg in twice
+        ]
     return numbers
 
 

@@ -40,12 +40,21 @@ def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile
     return seen_through(builtin(text, None if kernel is None else _profile(kernel).release), kernel)
 
 
-def seen_through(facts: HostFacts, kernel: str | None = None) -> tuple[HostFacts, KernelProfile]:
-    """Facts as `find` gives them: under a profile that exists, or the one asked for."""
-    profile = None if kernel is None else _profile(kernel)
+def seen_through(
+    facts: HostFacts, kernel: str | None = None, *, assume: bool = False
+) -> tuple[HostFacts, KernelProfile]:
+    """Facts as `find` gives them: under a profile that exists, or the one asked for.
+
+    `assume`: what only a newer kernel would tell is taken as not there, which a note says.
+    """
     facts = at_home(facts)
-    facts = derive(facts, profile.release if profile else facts.profile)
-    return facts, profile or PROFILES[facts.profile]
+    if kernel is None:
+        try:
+            return facts, PROFILES[facts.profile].as_seen(facts.behaviours)
+        except ValueError as error:
+            raise UnknownPlace(f"{facts.name}: what was seen of its kernel cannot be: {error}") from None
+    profile = _profile(kernel)
+    return derive(facts, profile.release, assume=assume), profile
 
 
 def _profile(kernel: str) -> KernelProfile:
@@ -94,6 +103,11 @@ def _profiles() -> list[str]:
     return sorted(folders, key=lambda name: (_version(name) == (), _version(name), name))
 
 
+def is_builtin(name: str) -> bool:
+    """Whether a built-in host is called so."""
+    return name in names()
+
+
 def builtin(name: str, profile: str | None = None) -> HostFacts:
     """A built-in host as recorded under `profile`, else the kernel that is modelled on, else the newest."""
     known = names()
@@ -106,6 +120,14 @@ def builtin(name: str, profile: str | None = None) -> HostFacts:
     model = PROFILES[profile].id_table if profile in PROFILES else None
     recorded = next((kernel for kernel in (profile, model) if kernel in known[name]), known[name][-1])
     return read(_BUILTIN / str(recorded) / f"{name}.json")
+
+
+def updated(facts: HostFacts, kernel: str) -> HostFacts:
+    """A host as it would be with a newer kernel: as recorded, if it is built in and was, else assumed."""
+    profile = _profile(kernel).release
+    if profile in names().get(facts.name, ()) and facts == builtin(facts.name, facts.profile):
+        return builtin(facts.name, profile)
+    return seen_through(facts, kernel, assume=True)[0]
 
 
 def builtins() -> Iterator[HostFacts]:

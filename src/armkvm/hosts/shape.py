@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache
 
 from armkvm.documents import short, step
 from armkvm.errors import Fault
@@ -15,6 +16,8 @@ from armkvm.errors import Fault
 Shape = Callable[[object, str, list[Fault]], None]
 
 MOST_FAULTS = 200
+_PLAIN = frozenset((str, int))
+_MOST_REMEMBERED = 1 << 16
 
 
 def check(tree: object, shape: Shape, path: str = "$") -> list[Fault]:
@@ -117,6 +120,9 @@ def array(inner: Shape, least: int, most: int) -> Shape:
     return shape
 
 
+_known_step = lru_cache(maxsize=1024)(step)
+
+
 def members(
     required: Mapping[str, Shape], optional: Mapping[str, Shape] | None = None, *, others: bool = False
 ) -> Shape:
@@ -132,7 +138,7 @@ def members(
         for name, member in value.items():
             inner = known.get(name)
             if inner is not None:
-                inner(member, step(path, name), faults)
+                inner(member, _known_step(path, name), faults)
             elif not others:
                 faults.append(Fault(step(path, name), f"expected no members but {_listing(known)}"))
 
@@ -140,17 +146,26 @@ def members(
 
 
 def mapping(key: Shape, inner: Callable[[str], Shape], most: int) -> Shape:
-    """An object whose members are alike: each key fits `key`, each value the shape its key asks for."""
+    """An object whose members are alike: each key fits `key`, each value the shape its key asks for.
+
+    What fitted once fits again: a fleet's hosts have most members in common.
+    """
+    fitting: set[tuple[str, object]] = set()
 
     def shape(value: object, path: str, faults: list[Fault]) -> None:
         if not isinstance(value, dict) or len(value) > most:
             wrong(value, path, faults, f"an object of at most {most} members")
             return
-        for name, member in value.items():
+        before_all = len(faults)
+        is_plain = _PLAIN.issuperset(map(type, value.values()))  # true is no 1, and a list has no hash
+        new = [item for item in value.items() if item not in fitting] if is_plain else [*value.items()]
+        for name, member in new:
             before = len(faults)
             key(name, step(path, name), faults)
             if len(faults) == before:
                 inner(name)(member, step(path, name), faults)
+        if is_plain and len(faults) == before_all and len(fitting) < _MOST_REMEMBERED:
+            fitting.update(new)
 
     return shape
 

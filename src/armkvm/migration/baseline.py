@@ -7,7 +7,7 @@ them, which may be a value that no host reports. It does not depend on order or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field as attribute
 from functools import reduce
 
@@ -15,7 +15,8 @@ from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Direction, Field, Kind
 from armkvm.arch.vectors import VectorLengths
-from armkvm.catalog import id_of, name_of
+from armkvm.catalog import name_of
+from armkvm.migration.agreement import Takers, largest_agreeing, maximal
 from armkvm.state import Acceptance, GuestCpu
 
 Accepts = Callable[[str, frozenset[F]], Acceptance]
@@ -47,12 +48,13 @@ class Obstacle:
     """A register or field for which no value suits every host.
 
     `camps` are the hosts by what they insist on, the largest first; leaving out all but one of
-    them removes the obstacle.
+    them removes the obstacle. `takers` are the largest sets of hosts that agree on a value.
     """
 
     what: str
     because: str
     camps: tuple[tuple[str, tuple[str, ...]], ...]
+    takers: Takers
 
     @property
     def to_leave_out(self) -> frozenset[str]:
@@ -62,40 +64,87 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """The answer for a fleet: what a VM can be given everywhere, or why there is no such thing."""
+    """The answer for a fleet: what a VM can be given everywhere, or why there is no such thing.
+
+    `to_leave_out` are the fewest hosts without which the others have a baseline.
+    """
 
     hosts: tuple[str, ...]
     guest: GuestCpu | None
     losses: tuple[Loss, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
+    to_leave_out: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One register of a whole fleet: hosts by the value it starts with and what its fields accept.
+
+    However many hosts there are, few are unlike in one register.
+    """
+
+    reg: RegId
+    kinds: tuple[tuple[int, Mapping[Field, int], list[str]], ...]
 
     @property
-    def to_leave_out(self) -> frozenset[str]:
-        """Hosts to leave out so that the others have a baseline."""
-        return frozenset().union(*(obstacle.to_leave_out for obstacle in self.obstacles))
+    def values(self) -> list[int]:
+        return [value for value, _, _ in self.kinds]
+
+    def common(self, part: Field) -> int:
+        """The values of a field that stick everywhere, as bits."""
+        return reduce(int.__and__, (fields[part] for _, fields, _ in self.kinds))
+
+    def split(self, part: Field, value: int) -> tuple[list[str], list[str]]:
+        """The hosts on which a value of a field sticks, and the others."""
+        takers: list[str] = []
+        others: list[str] = []
+        for _, fields, labels in self.kinds:
+            (takers if fields[part] >> value & 1 else others).extend(labels)
+        return takers, others
 
 
 @dataclass(frozen=True, slots=True)
 class _Fleet:
-    """The hosts under one choice of features, and what their registers come to together."""
+    """The hosts under one choice of features, and what their registers come to together.
+
+    `witnesses` alone have the same obstacles as all hosts.
+    """
 
     labels: tuple[str, ...]
     hosts: tuple[Acceptance, ...]
     registers: dict[RegId, int] = attribute(default_factory=dict)
     losses: list[Loss] = attribute(default_factory=list)
     obstacles: list[Obstacle] = attribute(default_factory=list)
+    witnesses: set[str] = attribute(default_factory=set)
+
+    def columns(self) -> Iterator[_Column]:
+        """The registers that have fields."""
+        for reg in self.hosts[0].fields:
+            kinds: dict[tuple[int, int], tuple[int, Mapping[Field, int], list[str]]] = {}
+            for label, host in zip(self.labels, self.hosts, strict=True):
+                value, fields = host.initial[reg], host.fields[reg]
+                kind = kinds.get((value, id(fields)))
+                if kind is None:
+                    kinds[value, id(fields)] = value, fields, [label]
+                else:
+                    kind[2].append(label)
+            yield _Column(reg, tuple(kinds.values()))
 
     def values(self, reg: RegId) -> list[int]:
         return [host.initial[reg] for host in self.hosts]
 
 
 def baseline(
-    offers: Mapping[str, frozenset[F]], accepts: Accepts, wanted: frozenset[F] | None = None
+    offers: Mapping[str, frozenset[F]],
+    accepts: Accepts,
+    wanted: frozenset[F] | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Baseline:
     """The baseline of the hosts in `offers` (label -> features offered).
 
     `wanted` restricts the features; by default every group that all hosts offer is kept, unless
-    leaving it out is what makes a baseline possible.
+    leaving it out is what makes a baseline possible. `sizes`: how many hosts a label stands for, 1
+    if it is not said; the fewest of those are left out where there is no baseline.
     """
     labels = tuple(sorted(offers))
     if not labels:
@@ -104,8 +153,8 @@ def baseline(
     fleet = _fold(labels, features, accepts)
     for group in GROUPS:
         if fleet.obstacles and features.issuperset(group):
-            without = _fold(labels, features - set(group), accepts)
-            if len(without.obstacles) < len(fleet.obstacles):
+            without = _without(group, fleet, features, accepts)
+            if without is not None:
                 losses.append(_given_up(group, fleet, without))
                 fleet, features = without, features - set(group)
     lengths, lost_lengths = _common_lengths(fleet)
@@ -114,7 +163,15 @@ def baseline(
         fleet = _fold(labels, features - empty, accepts)
     losses += lost_lengths
     if fleet.obstacles:
-        return Baseline(hosts=labels, guest=None, losses=tuple(losses), obstacles=tuple(fleet.obstacles))
+        obstacles = tuple(fleet.obstacles)
+        agreeing = largest_agreeing(labels, (obstacle.takers for obstacle in obstacles), sizes or {})
+        return Baseline(
+            hosts=labels,
+            guest=None,
+            losses=tuple(losses),
+            obstacles=obstacles,
+            to_leave_out=frozenset(labels) - agreeing,
+        )
     guest = GuestCpu(
         features=features - empty,
         sve=lengths.get(F.SVE, VectorLengths()),
@@ -128,10 +185,26 @@ def baseline(
 
 def _fold(labels: tuple[str, ...], features: frozenset[F], accepts: Accepts) -> _Fleet:
     fleet = _Fleet(labels, tuple(accepts(label, features) for label in labels))
-    _fold_fields(fleet)
-    _fold_wide_fields(fleet)
+    for column in fleet.columns():
+        if len(column.kinds) == 1:
+            fleet.registers[column.reg] = column.kinds[0][0]
+        else:
+            _fold_fields(column, fleet)
+            _fold_rest(column, fleet)
     _fold_identity(fleet)
     return fleet
+
+
+def _without(group: tuple[F, ...], fleet: _Fleet, features: frozenset[F], accepts: Accepts) -> _Fleet | None:
+    """The fleet without some features, if that leaves fewer obstacles.
+
+    The few hosts that show the obstacles are asked first: all hosts together agree on no more.
+    """
+    few = _fold(tuple(sorted(fleet.witnesses)), features - set(group), accepts)
+    if len(few.obstacles) >= len(fleet.obstacles):
+        return None
+    without = _fold(fleet.labels, features - set(group), accepts)
+    return without if len(without.obstacles) < len(fleet.obstacles) else None
 
 
 # -- features and vector lengths ---------------------------------------------------------------
@@ -199,18 +272,22 @@ def _common_lengths(fleet: _Fleet) -> tuple[dict[F, VectorLengths], list[Loss]]:
 # -- registers ---------------------------------------------------------------------------------
 
 
-def _fold_fields(fleet: _Fleet) -> None:
+def _fold_fields(column: _Column, fleet: _Fleet) -> None:
     """Each narrow field by itself: the greatest value that sticks everywhere."""
-    for field in fleet.hosts[0].fields:
-        reg = id_of(field.register)
-        values = [field.extract(value) for value in fleet.values(reg)]
-        common = reduce(int.__and__, (host.fields[field] for host in fleet.hosts))
+    reg = column.reg
+    for part in column.kinds[0][1]:
+        common = column.common(part)
         if not common:
-            fleet.obstacles.append(_obstacle(field, fleet, values))
+            fleet.obstacles.append(_obstacle(part, column))
+            fleet.witnesses.update(labels[0] for _, _, labels in column.kinds)
             continue
-        value = greatest(field, common, values)
-        fleet.registers[reg] = field.insert(fleet.registers.get(reg, 0), value)
-        fleet.losses.extend(_lost(field, value, fleet, values))
+        reported = [part.extract(value) for value in column.values]
+        value = greatest(part, common, reported)
+        fleet.registers[reg] = fleet.registers.get(reg, 0) | value << part.lsb
+        if part.kind is Kind.NAMED:
+            best = greatest(part, reduce(int.__or__, (1 << v for v in reported)), reported)
+            if best != value:
+                fleet.losses.append(_lost(part, value, best, column))
 
 
 def greatest(field: Field, common: int, reported: Iterable[int]) -> int:
@@ -225,74 +302,76 @@ def greatest(field: Field, common: int, reported: Iterable[int]) -> int:
     return max(values, key=field.rank)
 
 
-def _lost(field: Field, value: int, fleet: _Fleet, values: list[int]) -> list[Loss]:
-    best = greatest(field, reduce(int.__or__, (1 << v for v in values)), values)
-    if best == value or field.kind is not Kind.NAMED:
-        return []
-    pairs = zip(fleet.labels, fleet.hosts, strict=True)
-    return [
-        Loss(
-            what=str(field),
-            best=field.told(best),
-            kept=field.told(value),
-            because="the most that every host accepts",
-            hosts=tuple(label for label, host in pairs if not host.fields[field] >> best & 1),
-            is_field=True,
-        )
-    ]
+def _lost(part: Field, value: int, best: int, column: _Column) -> Loss:
+    _, costing = column.split(part, best)
+    return Loss(
+        what=str(part),
+        best=part.told(best),
+        kept=part.told(value),
+        because="the most that every host accepts",
+        hosts=tuple(sorted(costing)),
+        is_field=True,
+    )
 
 
-def _obstacle(field: Field, fleet: _Fleet, values: list[int]) -> Obstacle:
+def _obstacle(part: Field, column: _Column) -> Obstacle:
     """The hosts by the most popular value that each can take part in."""
-    remaining = dict(zip(fleet.labels, fleet.hosts, strict=True))
-    candidates = sorted({*values, *([] if field.safe is None else [field.safe])})
+    reported = {part.extract(value) for value in column.values}
+    candidates = sorted({*reported, *([] if part.safe is None else [part.safe])})
+    remaining = {label for _, _, labels in column.kinds for label in labels}
     camps: list[tuple[str, tuple[str, ...]]] = []
     while remaining:
-        sizes = {v: sum(host.fields[field] >> v & 1 for host in remaining.values()) for v in candidates}
-        value = max(candidates, key=sizes.__getitem__)
-        camp = tuple(label for label, host in remaining.items() if host.fields[field] >> value & 1)
-        camps.append((field.told(value), camp))
-        for label in camp:
-            del remaining[label]
+        takers = {value: remaining.intersection(column.split(part, value)[0]) for value in candidates}
+        value = max(candidates, key=lambda value: len(takers[value]))
+        camps.append((part.told(value), tuple(sorted(takers[value]))))
+        remaining -= takers[value]
+    agreeing = maximal(frozenset(column.split(part, value)[0]) for value in candidates)
     because = "no value of this field sticks on every host"
-    return Obstacle(what=str(field), because=because, camps=tuple(camps))
+    return Obstacle(what=str(part), because=because, camps=tuple(camps), takers=agreeing)
 
 
-def _fold_wide_fields(fleet: _Fleet) -> None:
+def _fold_rest(column: _Column, fleet: _Fleet) -> None:
     """Bits that belong to no narrow field are what they are, and so must agree."""
-    narrow: dict[RegId, int] = {}
-    for field in fleet.hosts[0].fields:
-        reg = id_of(field.register)
-        narrow[reg] = narrow.get(reg, 0) | field.mask
-    for reg, mask in narrow.items():
-        rest = ~mask & _ALL_BITS
-        if rest:
-            _agree(f"{name_of(reg)} bits {rest:#x}", reg, rest, fleet)
+    rest = _ALL_BITS & ~sum(part.mask for part in column.kinds[0][1])
+    if rest:
+        held = [(value & rest, labels) for value, _, labels in column.kinds]
+        _agree(f"{name_of(column.reg)} bits {rest:#x}", column.reg, held, fleet)
 
 
 def _fold_identity(fleet: _Fleet) -> None:
-    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own."""
+    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own.
+
+    They are part of the baseline only where they have to be chosen, which takes a capability.
+    """
     writable = all(host.identity_is_writable for host in fleet.hosts)
     for reg in fleet.hosts[0].identity:
-        if not writable:
-            _agree(name_of(reg), reg, _ALL_BITS, fleet)
-        elif len(set(fleet.values(reg))) > 1:
-            fleet.registers[reg] = min(fleet.values(reg))
+        values = fleet.values(reg)
+        if len(set(values)) == 1:
+            continue
+        if writable:
+            fleet.registers[reg] = min(values)
+        else:
+            _agree(name_of(reg), reg, zip(values, ([label] for label in fleet.labels), strict=True), fleet)
 
 
 _ALL_BITS = (1 << 64) - 1
 
 
-def _agree(what: str, reg: RegId, mask: int, fleet: _Fleet) -> None:
+def _agree(what: str, reg: RegId, held: Iterable[tuple[int, list[str]]], fleet: _Fleet) -> None:
+    """Bits that no VM can choose: the hosts' own values, which are the baseline's if they are one."""
     camps: dict[int, list[str]] = {}
-    for label, value in zip(fleet.labels, fleet.values(reg), strict=True):
-        camps.setdefault(value & mask, []).append(label)
+    for value, labels in held:
+        camps.setdefault(value, []).extend(labels)
     if len(camps) == 1:
         fleet.registers[reg] = fleet.registers.get(reg, 0) | next(iter(camps))
         return
     ordered = sorted(camps.items(), key=lambda camp: (-len(camp[1]), camp[0]))
-    told = tuple((f"{value:#x}", tuple(members)) for value, members in ordered)
-    fleet.obstacles.append(Obstacle(what=what, because="fixed by each host, and unlike", camps=told))
+    told = tuple((f"{value:#x}", tuple(sorted(members))) for value, members in ordered)
+    fleet.witnesses.update(members[0] for members in camps.values())
+    takers = frozenset(map(frozenset, camps.values()))
+    fleet.obstacles.append(
+        Obstacle(what=what, because="fixed by each host, and unlike", camps=told, takers=takers)
+    )
 
 
 def _common_bitmaps(hosts: Sequence[Acceptance]) -> dict[RegId, int]:

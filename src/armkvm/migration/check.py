@@ -63,6 +63,13 @@ class Verdict(StrEnum):
     INCOMPATIBLE = "incompatible"
 
 
+def verdict(*, forth: bool, back: bool) -> Verdict:
+    """In a word, whether moves there and back are possible."""
+    if forth:
+        return Verdict.IDENTICAL if back else Verdict.SUPERSET
+    return Verdict.SUBSET if back else Verdict.INCOMPATIBLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Direction:
     """One direction of a check: the vCPUs tried (one for a host), what came of each, and why.
@@ -89,10 +96,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        back = self.back is not None and self.back.possible
-        if self.forth.possible:
-            return Verdict.IDENTICAL if back else Verdict.SUPERSET
-        return Verdict.SUBSET if back else Verdict.INCOMPATIBLE
+        return verdict(forth=self.forth.possible, back=self.back is not None and self.back.possible)
 
     @property
     def moves(self) -> bool:

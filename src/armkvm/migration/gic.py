@@ -27,10 +27,23 @@ _MPIDR = parse("MPIDR_EL1")
 
 def compare_gic(source: System, destination: System, features: Sequence[Feature]) -> tuple[Finding, ...]:
     """What the destination says to the source's ICC_CTLR_EL1; nothing where either has no GICv3."""
+    asked = gic_held(source, features)
+    return () if asked is None else gic_restored(destination, features, asked)
+
+
+def gic_held(place: System, features: Sequence[Feature]) -> bytes | None:
+    """ICC_CTLR_EL1 of a new VM; None where a place has no GICv3."""
     try:
-        with _gic(source, features) as (gic, attr):
-            asked = gic.get_attr(VgicGroup.CPU_SYSREGS, attr)
-        with _gic(destination, features) as (gic, attr):
+        with _gic(place, features) as (gic, attr):
+            return gic.get_attr(VgicGroup.CPU_SYSREGS, attr)
+    except KvmError:
+        return None
+
+
+def gic_restored(place: System, features: Sequence[Feature], asked: bytes) -> tuple[Finding, ...]:
+    """What a place says to an ICC_CTLR_EL1 from elsewhere; nothing where it has no GICv3."""
+    try:
+        with _gic(place, features) as (gic, attr):
             return tuple(_tried(gic, attr, asked))
     except KvmError:
         return ()

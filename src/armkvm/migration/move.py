@@ -134,7 +134,7 @@ def prepare(source: System, wanted: Wanted, *, seed: int = 0, destination: Syste
         built = build(source, wanted.vm, wishes, undo, found)
         vcpus = [] if built is None else built[1]
         for vcpu in vcpus:
-            _configure(vcpu, wanted, destination, found)
+            configure(vcpu, wanted, destination, found)
         if found:
             return Prepared(findings=tuple(found))
         filled = tuple(fill(vcpu, seed) for vcpu in vcpus)
@@ -161,7 +161,7 @@ def offered_lengths(system: System, wanted: Wanted) -> Offered:
         return {reg: vls.decode(data) for reg, data in held.items()}
 
 
-def _configure(vcpu: Vcpu, wanted: Wanted, destination: System | None, found: list[Finding]) -> None:
+def configure(vcpu: Vcpu, wanted: Wanted, destination: System | None, found: list[Finding]) -> None:
     """Vector lengths, FINALIZE and mode, as wanted; a finding for what is refused."""
     offered, _ = read_all(vcpu, (RegId.sve_vls(), RegId.sme_vls()))
     for reg, lengths in wanted.lengths():

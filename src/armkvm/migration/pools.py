@@ -24,7 +24,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Hosts among which a VM of the pool's baseline can move freely."""
+    """Hosts that all accept the pool's baseline; `journeys` tells what its VMs meet between them."""
 
     kinds: tuple[Kind, ...]
     baseline: Baseline
@@ -69,16 +69,25 @@ def kinds(fingerprints: Mapping[str, str]) -> tuple[Kind, ...]:
     return tuple(Kind(speaker=hosts[0], hosts=tuple(hosts)) for hosts in groups.values())
 
 
-def partition(fleet: Sequence[Kind], offers: Mapping[str, frozenset[F]], accepts: Accepts) -> Partition:
-    """The fleet in as few pools as can be found, larger kinds placed first."""
+def partition(
+    fleet: Sequence[Kind],
+    offers: Mapping[str, frozenset[F]],
+    accepts: Accepts,
+    keep: frozenset[F] = frozenset(),
+) -> Partition:
+    """The fleet in as few pools as can be found, larger kinds placed first.
+
+    Hosts that offer features of `keep` are pooled only where the pool keeps them.
+    """
     ordered = sorted(fleet, key=lambda kind: (-len(kind.hosts), kind.speaker))
+    hosts = _Hosts(offers, accepts, keep)
     members: list[list[Kind]] = []
     settled: list[Baseline] = []
     for kind in ordered:
-        place = _cheapest(kind, members, settled, offers, accepts)
+        place = _cheapest(kind, members, settled, hosts)
         if place is None:
             members.append([kind])
-            settled.append(_baseline([kind], offers, accepts))
+            settled.append(hosts.baseline([kind]))
         else:
             index, found = place
             members[index].append(kind)
@@ -86,25 +95,39 @@ def partition(fleet: Sequence[Kind], offers: Mapping[str, frozenset[F]], accepts
     pools = [Pool(kinds=tuple(group), baseline=found) for group, found in zip(members, settled, strict=True)]
     pools.sort(key=lambda pool: (-len(pool.hosts), pool.hosts))
     apart = {
-        (one, two): _baseline([*pools[one].kinds, *pools[two].kinds], offers, accepts).obstacles
+        (one, two): hosts.baseline([*pools[one].kinds, *pools[two].kinds]).obstacles
         for one in range(len(pools))
         for two in range(one + 1, len(pools))
     }
     return Partition(pools=tuple(pools), apart=apart)
 
 
+@dataclass(frozen=True, slots=True)
+class _Hosts:
+    """All that is known of the hosts, by speaker, and the features not to lose."""
+
+    offers: Mapping[str, frozenset[F]]
+    accepts: Accepts
+    keep: frozenset[F] = frozenset()
+
+    def baseline(self, group: Iterable[Kind]) -> Baseline:
+        return baseline({kind.speaker: self.offers[kind.speaker] for kind in group}, self.accepts)
+
+    def pooled(self, group: Sequence[Kind]) -> Baseline | None:
+        """The baseline of a group that may be a pool: there is one, and it loses nothing that is kept."""
+        found = self.baseline(group)
+        wished = self.keep.intersection(frozenset().union(*(self.offers[kind.speaker] for kind in group)))
+        return found if found.guest is not None and wished <= found.guest.features else None
+
+
 def _cheapest(
-    kind: Kind,
-    members: Sequence[Sequence[Kind]],
-    settled: Sequence[Baseline],
-    offers: Mapping[str, frozenset[F]],
-    accepts: Accepts,
+    kind: Kind, members: Sequence[Sequence[Kind]], settled: Sequence[Baseline], hosts: _Hosts
 ) -> tuple[int, Baseline] | None:
     """The pool that loses least by taking a kind in, with its new baseline."""
     options = []
     for index, group in enumerate(members):
-        found = _baseline([*group, kind], offers, accepts)
-        if found.guest is not None:
+        found = hosts.pooled([*group, kind])
+        if found is not None:
             cost = len(found.losses) - len(settled[index].losses)
             options.append((cost, index, found))
     if not options:
@@ -113,11 +136,7 @@ def _cheapest(
     return index, found
 
 
-def _baseline(group: Iterable[Kind], offers: Mapping[str, frozenset[F]], accepts: Accepts) -> Baseline:
-    return baseline({kind.speaker: offers[kind.speaker] for kind in group}, accepts)
-
-
 def admit(pool: Pool, newcomer: Kind, offers: Mapping[str, frozenset[F]], accepts: Accepts) -> Admission:
     """What admitting a kind of host to a pool does to the pool's baseline."""
-    after = _baseline([*pool.kinds, newcomer], offers, accepts)
+    after = _Hosts(offers, accepts).baseline([*pool.kinds, newcomer])
     return Admission(host=newcomer.speaker, before=pool.baseline, after=after)

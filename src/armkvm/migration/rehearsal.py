@@ -6,7 +6,7 @@ missing, extra or changed, in a given order of writing; checks are made of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -66,7 +66,10 @@ class Rehearsal:
         return not (any(refusals) or self.refused or self.differs or self.missing_here)
 
     def as_record(self) -> dict[str, object]:
-        """The form in which recordings of real restores keep it: errnos by name, ids in hex."""
+        """The form in which recordings of real restores keep it: errnos by name, ids in hex.
+
+        They leave out registers that change by themselves, whatever became of them.
+        """
         record: dict[str, object] = {"init": _told(self.init)}
         if self.init is not None:
             return record
@@ -75,8 +78,10 @@ class Rehearsal:
                 record[name] = _told(self.lengths[reg])
         if self.finalized or self.finalize is not None:
             record["finalize"] = _told(self.finalize)
-        record["refused"] = {reg.hex: _told(error) for reg, error in self.refused.items()}
-        record["missing_here"] = sorted(reg.hex for reg in self.missing_here)
+        record["refused"] = {
+            reg.hex: _told(error) for reg, error in self.refused.items() if reg not in _UNCOMPARED
+        }
+        record["missing_here"] = sorted(reg.hex for reg in self.missing_here if reg not in _UNCOMPARED)
         record["extra_here"] = sorted(reg.hex for reg in self.extra_here)
         record["differs"] = [reg.hex for reg in self.differs]
         return record
@@ -94,18 +99,22 @@ def rehearse(
 
 
 def _carry_out(vcpu: Vcpu, state: VcpuState, order: Order) -> Rehearsal:
-    contents = {reg: data for reg, data in state.registers.items() if reg not in _UNCOMPARED}
+    contents = dict(state.registers.items())
     configuring, filling = _arranged(state, order)
-    initial, _ = read_all(vcpu, configuring)
-    answers = write_all(vcpu, [(reg, contents[reg]) for reg in configuring])
+    initial, _ = read_all(vcpu, [*configuring])
+    answers = write_all(vcpu, configuring.items())
     finalize, finalized = None, False
     what = finalizing(state.registers)
     if what is not None:
         finalize = _attempt(vcpu.finalize, what)
         finalized = finalize is None
-    answers |= write_all(vcpu, [(reg, contents[reg]) for reg in filling])
+    answers |= write_all(vcpu, filling.items())
     listed = frozenset(_listed(vcpu))
-    compared = [reg for reg in contents if reg in listed and (reg not in answers or reg in LENGTHS)]
+    compared = [
+        reg
+        for reg in contents
+        if reg in listed and reg not in _UNCOMPARED and (reg not in answers or reg in LENGTHS)
+    ]
     there, _ = read_all(vcpu, compared)
     return Rehearsal(
         init=None,
@@ -121,22 +130,19 @@ def _carry_out(vcpu: Vcpu, state: VcpuState, order: Order) -> Rehearsal:
     )
 
 
-def _arranged(state: VcpuState, order: Order) -> tuple[Sequence[RegId], Sequence[RegId]]:
+def _arranged(state: VcpuState, order: Order) -> tuple[dict[RegId, bytes], dict[RegId, bytes]]:
     """What is written before FINALIZE, and what after."""
-    regs = [reg for reg in state.registers if reg not in _UNCOMPARED]
-    lengths = [reg for reg in LENGTHS if reg in state.registers]
+    held = dict(state.registers.items())
     if order is Order.PLANNED:
         how = plan(state)
-        return (
-            [reg for reg in how.configuring if reg not in _UNCOMPARED],
-            [reg for reg in how.filling if reg not in _UNCOMPARED],
-        )
-    if order is Order.LISTED:
-        return lengths, [reg for reg in regs if reg not in LENGTHS]
-    ids = sorted(reg for reg in regs if ordering.is_feature_id(reg))
-    done = {*ids, *lengths, SVCR}
-    svcr = [SVCR] if SVCR in state.registers else []
-    return [*ids, *lengths], [*svcr, *(reg for reg in regs if reg not in done)]
+        return how.values(how.configuring, held), how.values(how.filling, held)
+    first = [reg for reg in LENGTHS if reg in held]
+    early: list[RegId] = []
+    if order is Order.IDS_FIRST:
+        first = [*sorted(filter(ordering.is_feature_id, held)), *first]
+        early = [SVCR] if SVCR in held else []
+    rest = [*early, *(reg for reg in held if reg not in {*first, *early})]
+    return {reg: held[reg] for reg in first}, {reg: held[reg] for reg in rest}
 
 
 def _listed(vcpu: Vcpu) -> list[RegId]:

@@ -23,12 +23,23 @@ ABORT_SYNDROME_SIGN_EXTENDED = behaviour(
     detect="ESR_EL1 after KVM_SET_VCPU_EVENTS with ext_dabt_pending",
     test=_TEST,
 )
+SERROR_TAKEN_AT_ONCE = behaviour(
+    "serror-taken-at-once",
+    "An SError that KVM_SET_VCPU_EVENTS injects while PSTATE.A is clear is taken before the call returns, "
+    "and is then not pending; an abort of the same call comes first, also where the SError is refused. "
+    "Before, it always waited, and a bad syndrome refused the call whole.",
+    source="arch/arm64/kvm/inject_fault.c (kvm_inject_serror_esr), guest.c (__kvm_arm_vcpu_set_events)",
+    since="6.17; seen on 7.2 and 7.3",
+    detect="PC after PSTATE = 0 and KVM_SET_VCPU_EVENTS with serror_pending",
+    test=_TEST,
+    needs=ABORT_COMMITTED_AT_ONCE,
+)
 SERROR_SURVIVES_INIT = behaviour(
     "serror-survives-init",
-    "A pending SError outlives a second KVM_ARM_VCPU_INIT; before, every INIT cleared it, as the first still "
-    "does.",
+    "A pending SError outlives a KVM_ARM_VCPU_INIT of a vCPU that has run, if only as far as an immediate "
+    "exit; before, every INIT cleared it.",
     source="arch/arm64/kvm/arm.c (vcpu_reset_hcr)",
     since="seen on 6.12.95 and 7.3, not on 6.1",
-    detect="KVM_GET_VCPU_EVENTS after KVM_SET_VCPU_EVENTS and another INIT",
+    detect="KVM_GET_VCPU_EVENTS after KVM_SET_VCPU_EVENTS, KVM_RUN with immediate_exit and another INIT",
     test=_TEST,
 )

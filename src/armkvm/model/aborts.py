@@ -1,4 +1,4 @@
-"""External aborts that userspace injects: taking an exception to EL1.
+"""External aborts and SErrors that userspace injects: taking an exception to EL1.
 
 Source: Linux arch/arm64/kvm/inject_fault.c (inject_abt64), hyp/exception.c (enter_exception64), guest.c.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of, parse
-from armkvm.model.abort_behaviours import ABORT_COMMITTED_AT_ONCE, ABORT_SYNDROME_SIGN_EXTENDED
+from armkvm.model.abort_behaviours import (
+    ABORT_COMMITTED_AT_ONCE,
+    ABORT_SYNDROME_SIGN_EXTENDED,
+    SERROR_TAKEN_AT_ONCE,
+)
 from armkvm.model.vcpu import Vcpu
 
 _PC, _PSTATE = int(parse("PC")), int(parse("PSTATE"))
@@ -19,11 +23,13 @@ _ESR, _FAR, _VBAR, _SCTLR = (
 
 _EL0T, _EL1T, _EL1H, _AARCH32 = 0x0, 0x4, 0x5, 0x10
 _EXCEPTION_MASKS = 0x3C0  # D, A, I, F
+_A = 1 << 8
 _PAN, _SSBS, _TCO = 1 << 22, 1 << 12, 1 << 25
 _KEPT = 0xF << 28 | 1 << 24 | _PAN  # N, Z, C, V; DIT; PAN
 _SPAN, _DSSBS = 1 << 23, 1 << 44
 
-_FROM_LOWER_EL, _FROM_EL1 = 0x24 << 26, 0x25 << 26
+_SYNCHRONOUS, _SERROR = 0, 0x180
+_FROM_LOWER_EL, _FROM_EL1, _SERROR_CLASS = 0x24 << 26, 0x25 << 26, 0x2F << 26
 _IL, _EXTERNAL_ABORT = 1 << 25, 0x10
 _SIGN = 0xFFFF_FFFF << 32
 
@@ -50,13 +56,28 @@ def inject(vcpu: Vcpu) -> None:
 
 
 def commit(vcpu: Vcpu) -> None:
-    """Take the exception that is pending, if one is."""
-    if not vcpu.abort_pending:
+    """Take the abort that is pending, if one is."""
+    if vcpu.abort_pending:
+        vcpu.abort_pending = False
+        _enter(vcpu, _SYNCHRONOUS)
+
+
+def inject_serror(vcpu: Vcpu, syndrome: int) -> None:
+    """An SError with this ISS: taken where the kernel does that and nothing masks it, else pending."""
+    at_once = SERROR_TAKEN_AT_ONCE in vcpu.vm.profile and is_modelled(vcpu)
+    if not at_once or vcpu.core[_PSTATE] & _A:
+        vcpu.serror = (1, syndrome)
         return
-    vcpu.abort_pending = False
+    vcpu.sysregs[_ESR] = _SERROR_CLASS | _IL | syndrome
+    _enter(vcpu, _SERROR)
+
+
+def _enter(vcpu: Vcpu, kind: int) -> None:
+    """Take an exception to EL1; `kind` is its vector's offset among those of one origin."""
+    vcpu.mmio = None  # an access that aborts is not completed as well
     old, sctlr = vcpu.core[_PSTATE], vcpu.sysregs[_SCTLR]
     vcpu.core[_ELR], vcpu.core[_SPSR] = vcpu.core[_PC], old
-    vcpu.core[_PC] = vcpu.sysregs[_VBAR] + _vector(old) & (1 << 64) - 1
+    vcpu.core[_PC] = vcpu.sysregs[_VBAR] + _vectors(old) + kind & (1 << 64) - 1
     new = old & _KEPT | _EXCEPTION_MASKS | _EL1H
     new |= _TCO if vcpu.vm.has_mte else 0
     new |= 0 if sctlr & _SPAN else _PAN
@@ -64,8 +85,8 @@ def commit(vcpu: Vcpu) -> None:
     vcpu.core[_PSTATE] = new
 
 
-def _vector(pstate: int) -> int:
-    """The offset of a synchronous exception's vector, by where it comes from."""
+def _vectors(pstate: int) -> int:
+    """The offset of the vectors for exceptions from where the vCPU is."""
     mode = pstate & 0x1F
     if mode in (_EL1T, _EL1H):
         return 0x200 if mode == _EL1H else 0

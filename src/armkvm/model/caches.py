@@ -5,6 +5,8 @@ Source: Linux arch/arm64/kvm/sys_regs.c (demux_c15_get, demux_c15_set, get_ccsid
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from armkvm.abi.regid import CCSIDR_COUNT, RegId
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
@@ -69,6 +71,7 @@ def reset(vcpu: Vcpu) -> None:
         vcpu.demux = {reg: _smallest_line(platform, reg & 1) - 4 for reg in _IDS}
 
 
+@lru_cache(maxsize=64)
 def _smallest_line(platform: Platform, instruction: int) -> int:
     """log2 of the smallest cache line in bytes, as the host's CTR_EL0 says."""
     ctr = platform.value(_CTR)

@@ -107,11 +107,11 @@ def psci_version(vcpu: Vcpu) -> int:
     return vcpu.vm.psci_version or _newest(vcpu.vm.profile)
 
 
-def psci_versions(vcpu: Vcpu) -> tuple[int, ...]:
+def psci_versions(features: frozenset[F], profile: KernelProfile) -> tuple[int, ...]:
     """The PSCI versions a vCPU can be given, oldest first."""
-    if F.PSCI_0_2 not in vcpu.features:
+    if F.PSCI_0_2 not in features:
         return (PSCI_0_1,)
-    newest = _newest(vcpu.vm.profile)
+    newest = _newest(profile)
     return (PSCI_0_2, *(version for version in _PSCI_1_X.values() if version <= newest))
 
 
@@ -120,7 +120,7 @@ def _newest(profile: KernelProfile) -> int:
 
 
 def _put_psci_version(vcpu: Vcpu, value: int) -> Refused | None:
-    allowed = psci_versions(vcpu)
+    allowed = psci_versions(vcpu.features, vcpu.vm.profile)
     if value not in allowed:
         return Refused(
             rules.PSCI_VERSION_INVALID,

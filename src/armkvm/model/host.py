@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DeviceType
@@ -16,6 +16,7 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, common, first_partial, virtualisable
 from armkvm.catalog import id_of
 from armkvm.model.profile import KernelProfile
+from armkvm.model.tables.writable import Masks, masks_of
 from armkvm.model.vector_behaviours import (
     LARGEST_LENGTH_CHECKED,
     SME_GUESTS,
@@ -168,6 +169,17 @@ class Platform:
         pfr0 = self.value(id_of(sysreg("ID_AA64PFR0_EL1")))
         return field("ID_AA64PFR0_EL1", "EL0").extract(pfr0) == 2
 
+    @cached_property
+    def masks(self) -> Masks:
+        """What userspace may write in feature ID registers: as probed, else as the kernel's rows have it."""
+        probed = self.facts.writable_masks
+        table = self.profile.id_table
+        if probed is None:
+            return masks_of(table, self.has_aarch32_el0)
+        pairs = ((reg.encoding, mask) for reg, mask in probed.items())
+        known = frozenset((encoding, mask) for encoding, mask in pairs if encoding is not None and mask)
+        return masks_of(table, self.has_aarch32_el0, known)
+
     def limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
         """The feature ID registers of a VM with these features: initial values and write limits.
 
@@ -180,7 +192,7 @@ class Platform:
 
     def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
         limits: dict[int, int] = dict.fromkeys(_ID_SPACE, 0)
-        limits |= {int(reg): v for reg, v in self._variant(features).items() if is_feature_id(reg)}
+        limits |= self._shown[self._variant(features)]
         for feature, masks in HIDDEN_MASKS.items():
             if feature in features:
                 continue
@@ -194,12 +206,19 @@ class Platform:
             limits[PFR1] = PFR1_MTE.insert(limits[PFR1], 3 if "mte3" in self.facts.cpu_flags else 2)
         return limits
 
-    def _variant(self, features: frozenset[F]) -> Mapping[RegId, int]:
-        values = self.facts.values
+    def _variant(self, features: frozenset[F]) -> str:
         if F.HAS_EL2 in features:
             name = "el2_e2h0" if F.HAS_EL2_E2H0 in features else "el2"
-            return values.get(name, values["plain"])
-        return values["plain"]
+            return name if name in self.facts.values else "plain"
+        return "plain"
+
+    @cached_property
+    def _shown(self) -> dict[str, dict[int, int]]:
+        """The feature ID registers as the host shows them to vCPUs of each variant."""
+        return {
+            variant: {reg: value for reg, value in values.items() if is_feature_id(reg)}
+            for variant, values in self.facts.values.items()
+        }
 
 
 # What a VM keeps of its own; a host's facts need not name what is 0.
@@ -209,6 +228,7 @@ _ID_SPACE = [
 ]
 
 
+@lru_cache(maxsize=4096)
 def is_feature_id(reg: RegId) -> bool:
     """Whether an id is in the space of feature ID registers: op0 3, CRn 0, CRm 0..7."""
     enc = reg.encoding

@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from armkvm.abi.caps import SME_CAPS, Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.arch.encoding import SysReg
 from armkvm.model import device_rules, firmware, rules
 from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import EAGER_SPLIT, PHYSICAL_TIMER_IDS, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
-from armkvm.model.tables.writable import reported_masks
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vgic import cpuif, device as gicv3
 from armkvm.model.vm import DEFAULT_IPA_BITS, Vm, living
@@ -26,6 +24,16 @@ _IPA_MASK, _IPA_LEAST = 0xFF, 32
 
 def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
     """KVM_CREATE_VM: the type is an IPA size, 0 meaning 40 bits."""
+    refused = check_machine_type(platform, machine_type)
+    if refused is not None:
+        return refused
+    vm = Vm(platform, machine_type)
+    vm.bitmaps = firmware.initial_bitmaps(platform.profile)
+    return vm
+
+
+def check_machine_type(platform: Platform, machine_type: int) -> Refused | None:
+    """Whether a VM of this type can be."""
     size = machine_type & _IPA_MASK
     limit = platform.facts.ipa_bits
     if machine_type & ~_IPA_MASK:
@@ -34,9 +42,7 @@ def create_vm(platform: Platform, machine_type: int) -> Vm | Refused:
         return Refused(
             rules.BAD_MACHINE_TYPE, f"{size or DEFAULT_IPA_BITS} bits, the host's limit is {limit}"
         )
-    vm = Vm(platform, machine_type)
-    vm.bitmaps = firmware.initial_bitmaps(platform.profile)
-    return vm
+    return None
 
 
 @living
@@ -60,7 +66,7 @@ def create_vcpu(vm: Vm, vcpu_id: int) -> Vcpu | Refused:
 def check_extension(platform: Platform, cap: int, on_vm: bool) -> int:
     """KVM_CHECK_EXTENSION; negative is an errno, as a few capabilities refuse on /dev/kvm."""
     facts = platform.facts
-    if cap == SME_CAPS.get(platform.profile.name):
+    if cap == SME_CAPS.get(platform.profile.release):
         return int(platform.offers(F.SME))
     value = facts.vm_caps[cap] if on_vm and cap in facts.vm_caps else facts.caps.get(cap, 0)
     if cap == Cap.ARM_SUPPORTED_REG_MASK_RANGES and NON_ID_MASKS in platform.profile:
@@ -143,8 +149,7 @@ def writable_masks(vm: Vm, range_: int, reserved: Sequence[int]) -> dict[RegId, 
         return cpuif.writable_masks(vm)
     if range_ != FEATURE_ID_RANGE or any(reserved):
         return Refused(rules.MASK_RANGE_UNKNOWN, f"range {range_}")
-    masks: dict[SysReg, int] = reported_masks(vm.profile.id_table, aarch32_el0=vm.platform.has_aarch32_el0)
-    return {RegId.sysreg(reg): mask for reg, mask in masks.items() if mask}
+    return {RegId.sysreg(reg): mask for reg, mask in vm.platform.masks.reported.items()}
 
 
 @living

@@ -25,8 +25,9 @@ from armkvm.model.abort_behaviours import (
     ABORT_COMMITTED_AT_ONCE,
     ABORT_SYNDROME_SIGN_EXTENDED,
     SERROR_SURVIVES_INIT,
+    SERROR_TAKEN_AT_ONCE,
 )
-from armkvm.model.behaviour import BEHAVIOURS, behaviour
+from armkvm.model.behaviour import BEHAVIOURS, Behaviour, behaviour
 from armkvm.model.device_behaviours import (
     DIST_ID_BEFORE_INIT,
     GIC_FIELD_AT_CREATION,
@@ -36,6 +37,7 @@ from armkvm.model.device_behaviours import (
     TIMER_IRQS_OF_VM,
     VM_ATTRIBUTES,
 )
+from armkvm.model.run_behaviours import MMIO_SIGN_LOST, SMC_IS_A_CALL
 from armkvm.model.trap_behaviours import (
     FGU_BY_FEATURE,
     FINE_GRAINED_UNDEF,
@@ -53,6 +55,7 @@ from armkvm.model.vector_behaviours import (
     SME_NEEDS_A_LENGTH,
     SME_VLS_ALIAS,
     SMIDR_PER_VCPU,
+    SMPRI_READS_TRAP,
     SMPRI_STORED,
     SMPRIMAP_IS_ZERO,
     SVCR_PLAIN,
@@ -89,6 +92,7 @@ WRITABLE_ID_REGISTERS = behaviour(
     since="6.7",
     detect="KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES is 1",
     test=f"{_DIFFERENTIAL} (idreg_*)",
+    needs=VM_WIDE_FEATURES,
 )
 WRITABLE_IMP_ID = behaviour(
     "writable-imp-id",
@@ -97,6 +101,7 @@ WRITABLE_IMP_ID = behaviour(
     since="6.15",
     detect="KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is 1",
     test=f"{_DIFFERENTIAL} (imp_id_regs, midr_no_cap)",
+    needs=WRITABLE_ID_REGISTERS,
 )
 HOST_CACHE_GEOMETRY = behaviour(
     "host-cache-geometry",
@@ -276,14 +281,50 @@ class KernelProfile:
 
         ValueError if no behaviour is called that, or it changes something this kernel lacks.
         """
-        added = BEHAVIOURS.get(name)
-        if added is None:
-            raise ValueError(f"no behaviour is called {name!r}; known are {', '.join(sorted(BEHAVIOURS))}")
+        added = _behaviour(name)
         if added.needs and added.needs not in self:
             raise ValueError(f"{name} builds on {added.needs}, which kernel {self.name} does not have")
         if name in self:
             return self
         return replace(self, name=f"{self.name}+{name}", behaviours=self.behaviours | {name})
+
+    def without_behaviour(self, name: str) -> KernelProfile:
+        """This kernel as it would be with one behaviour less, called ``KERNEL+no-BEHAVIOUR``.
+
+        ValueError if no behaviour is called that, or one that this kernel has builds on it.
+        """
+        _behaviour(name)
+        above = sorted(other for other in self.behaviours if BEHAVIOURS[other].needs == name)
+        if above:
+            raise ValueError(f"{above[0]} builds on {name}, and kernel {self.name} has it")
+        if name not in self:
+            return self
+        return replace(self, name=f"{self.name}+no-{name}", behaviours=self.behaviours - {name})
+
+    def as_seen(self, seen: Mapping[str, bool]) -> KernelProfile:
+        """This kernel with what was seen of it: behaviours by name, and whether it has them.
+
+        ValueError if it cannot have these alone.
+        """
+        profile = self
+        # What others build on is added before and taken away after them.
+        for name in sorted((n for n in seen if not seen[n]), key=_depth, reverse=True):
+            profile = profile.without_behaviour(name)
+        for name in sorted((n for n in seen if seen[n]), key=_depth):
+            profile = profile.with_behaviour(name)
+        return profile
+
+
+def _behaviour(name: str) -> Behaviour:
+    if name not in BEHAVIOURS:
+        raise ValueError(f"no behaviour is called {name!r}; known are {', '.join(sorted(BEHAVIOURS))}")
+    return BEHAVIOURS[name]
+
+
+def _depth(name: str) -> int:
+    """How many behaviours a behaviour builds on, one on another."""
+    needs = _behaviour(name).needs
+    return 1 + _depth(needs) if needs else 0
 
 
 def _profile(
@@ -305,7 +346,10 @@ def _profile(
 
 _6_1 = _profile(
     "6.1",
-    add=(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED, ABORT_SYNDROME_SIGN_EXTENDED),
+    add=(
+        *(PHYSICAL_TARGET, HOST_CACHE_GEOMETRY, TIMER_ISTATUS_COMPUTED),
+        *(ABORT_SYNDROME_SIGN_EXTENDED, MMIO_SIGN_LOST),
+    ),
     bits=BITS_6_1,
     count=7,
 )
@@ -327,6 +371,7 @@ _6_12 = _profile(
         TIMER_IRQS_OF_VM,
         VM_ATTRIBUTES,
         FINE_GRAINED_UNDEF,
+        SMC_IS_A_CALL,
     ),
     bits=BITS_6_1,
     count=7,
@@ -334,7 +379,10 @@ _6_12 = _profile(
 _6_18 = _profile(
     "6.18",
     base=_6_12.behaviours,
-    drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
+    drop=(
+        *(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT, TIMER_ISTATUS_COMPUTED, PMU_SETS_AND_CLEARS),
+        MMIO_SIGN_LOST,
+    ),
     add=(
         WRITABLE_IMP_ID,
         SYSREG_TABLE_IS_WHOLE,
@@ -347,7 +395,7 @@ _6_18 = _profile(
         PMU_NR_COUNTERS,
         *(GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ, DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED),
         *(FGU_BY_FEATURE, RAS_BY_FIELD),
-        ABORT_COMMITTED_AT_ONCE,
+        *(ABORT_COMMITTED_AT_ONCE, SERROR_TAKEN_AT_ONCE),
     ),
     bits=BITS_6_16,
     count=9,
@@ -392,7 +440,7 @@ _SME_V4 = _profile(
     drop=(UNGATED_TCR2_PIR, EVENTS_BEFORE_INIT),
     add=(
         *(PSCI_1_3, SME_GUESTS, SME_VLS_ALIAS, ZA_OFF_IS_EINVAL, SVCR_PLAIN),
-        *(SMPRI_STORED, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
+        *(SMPRI_STORED, SMPRI_READS_TRAP, SMIDR_PER_VCPU, IIDR_REVISION_IGNORED),
     ),
     bits=BITS_SME_V4,
     count=9,
@@ -434,15 +482,16 @@ PROFILES: dict[str, KernelProfile] = {
 
 
 def profile_named(text: str) -> KernelProfile:
-    """The profile ``KERNEL[+BEHAVIOUR]...``; its `release` is KERNEL. ValueError if there is none.
+    """The profile ``KERNEL[+BEHAVIOUR|+no-BEHAVIOUR]...``; its `release` is KERNEL. ValueError if none is.
 
     >>> profile_named("7.3+non-id-masks").release
     '7.3'
     """
-    kernel, *added = text.split("+")
+    kernel, *changes = text.split("+")
     if kernel not in PROFILES:
         raise ValueError(f"no kernel profile is called {kernel!r}; known are {', '.join(PROFILES)}")
     profile = PROFILES[kernel]
-    for name in added:
-        profile = profile.with_behaviour(name)
+    for name in changes:
+        without = name.removeprefix("no-")
+        profile = profile.with_behaviour(name) if without == name else profile.without_behaviour(without)
     return profile

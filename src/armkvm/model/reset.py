@@ -21,7 +21,7 @@ def reset(vcpu: Vcpu) -> None:
     """Give every register its reset value, except what belongs to the VM or is set only once."""
     first = not vcpu.sysregs
     keep = set() if first or VM_WIDE_FEATURES not in vcpu.vm.profile else _IDENTITY
-    if first or SERROR_SURVIVES_INIT not in vcpu.vm.profile:
+    if not vcpu.has_run or SERROR_SURVIVES_INIT not in vcpu.vm.profile:
         vcpu.serror = (0, 0)
     core_regs.reset(vcpu)
     vcpu.ich.clear()

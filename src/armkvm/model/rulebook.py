@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 
 from armkvm.errors import Rule
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules, rules, run_rules
 
-PARTS: tuple[ModuleType, ...] = (rules, device_rules)
+PARTS: tuple[ModuleType, ...] = (rules, device_rules, run_rules)
 RULES: dict[str, Rule] = rules.RULES
 """Rules by name."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from armkvm.abi.structs import MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.model import rules
-from armkvm.model.host import GENERIC_V8
+from armkvm.model.host import GENERIC_V8, Platform
 from armkvm.model.lifecycle import FINALIZE, INIT
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import PHYSICAL_TARGET, VM_WIDE_FEATURES, KernelProfile
@@ -23,32 +23,45 @@ _VECTORS = frozenset((F.SVE, F.SME))
 
 def init(vcpu: Vcpu, bits: Iterable[int], target: int) -> Refused | None:
     """KVM_ARM_VCPU_INIT with feature bits as the kernel's header numbers them."""
-    vm, profile = vcpu.vm, vcpu.vm.profile
-    # phase
-    rule = vcpu.refuses.get(INIT)
-    if rule is not None:
-        return Refused(rule)
-    # identity of the CPU
-    accepted = {vm.platform.physical_target}
-    if PHYSICAL_TARGET not in profile:
-        accepted.add(GENERIC_V8)
-    if target not in accepted:
-        return Refused(rules.BAD_TARGET, f"target {target}, accepted are {sorted(accepted)}")
-    # features
-    choose = _choose_for_vm if VM_WIDE_FEATURES in profile else _choose_for_vcpu
-    wanted = choose(vcpu, sorted(set(bits)))
+    wanted = _choose(vcpu, bits, target)
     if isinstance(wanted, Refused):
         return wanted
     # effect
     vcpu.requested = wanted
     vcpu.features = wanted - {F.POWER_OFF}
-    vm.adopt(vcpu)
+    vcpu.vm.adopt(vcpu)
     reset(vcpu)
     if vcpu.phase is not Phase.READY:
         unfinished = vcpu.features & _VECTORS and vcpu.life.configures
         vcpu.enter(Phase.CONFIGURED if unfinished else Phase.READY)
     vcpu.mp_state = MpState.STOPPED if F.POWER_OFF in wanted else MpState.RUNNABLE
     return None
+
+
+def _choose(vcpu: Vcpu, bits: Iterable[int], target: int) -> frozenset[F] | Refused:
+    """All of KVM_ARM_VCPU_INIT but its effect: the features the vCPU is to have, or the refusal."""
+    vm = vcpu.vm
+    # phase
+    rule = vcpu.refuses.get(INIT)
+    if rule is not None:
+        return Refused(rule)
+    # identity of the CPU
+    refused = check_target(vm.platform, target)
+    if refused is not None:
+        return refused
+    # features
+    for_one = _choose_for_vm if VM_WIDE_FEATURES in vm.profile else _choose_for_vcpu
+    return for_one(vcpu, sorted(set(bits)))
+
+
+def check_target(platform: Platform, target: int) -> Refused | None:
+    """Whether the target is this CPU's."""
+    accepted = {platform.physical_target}
+    if PHYSICAL_TARGET not in platform.profile:
+        accepted.add(GENERIC_V8)
+    if target in accepted:
+        return None
+    return Refused(rules.BAD_TARGET, f"target {target}, accepted are {sorted(accepted)}")
 
 
 def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
@@ -58,7 +71,7 @@ def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
     if unknown:
         return Refused(rules.UNKNOWN_FEATURE, f"bit {', '.join(map(str, unknown))}")
     wanted = frozenset(names[bit] for bit in bits)
-    refused = _check_features(vcpu, wanted)
+    refused = check_features(vm.platform, wanted, has_mte=vm.has_mte)
     if refused is not None:
         return refused
     if vm.features is not None and wanted - {F.POWER_OFF} != vm.features:
@@ -68,9 +81,10 @@ def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
 
 def _choose_for_vcpu(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
     """Each vCPU for itself, bit by bit: what a refused first call took before its fault stays taken,
-    and the VM's register width is fixed by the first call that gets as far as a reset.
+    and the VM's register width is fixed by the first call that gets as far as a reset and asks for
+    a width that can be had.
     """
-    names = _names(vcpu.vm.profile)
+    vm, names = vcpu.vm, _names(vcpu.vm.profile)
     for bit in sorted({*bits, *names}):
         if bit not in names:
             return Refused(rules.UNKNOWN_FEATURE, f"bit {bit}")
@@ -80,12 +94,13 @@ def _choose_for_vcpu(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
         if asked:
             vcpu.requested |= {names[bit]}
     wanted = vcpu.requested
-    if vcpu.vm.is_32bit is None:
-        vcpu.vm.is_32bit = F.EL1_32BIT in wanted
-    if (F.EL1_32BIT in wanted) != vcpu.vm.is_32bit:
+    is_32bit = F.EL1_32BIT in wanted
+    if vm.is_32bit is None and (not is_32bit or (vm.platform.offers(F.EL1_32BIT) and not vm.has_mte)):
+        vm.is_32bit = is_32bit
+    if vm.is_32bit is not None and is_32bit != vm.is_32bit:
         vcpu.requested = frozenset()
         return Refused(rules.WIDTH_DIFFERS)
-    refused = _check_features(vcpu, wanted)
+    refused = check_features(vm.platform, wanted, has_mte=vm.has_mte)
     if refused is not None:
         vcpu.requested = frozenset()
         return refused
@@ -97,8 +112,8 @@ def _names(profile: KernelProfile) -> dict[int, F]:
     return {number: name for name, number in profile.feature_bits.items() if name is not F.VEC}
 
 
-def _check_features(vcpu: Vcpu, wanted: frozenset[F]) -> Refused | None:
-    platform = vcpu.vm.platform
+def check_features(platform: Platform, wanted: frozenset[F], *, has_mte: bool) -> Refused | None:
+    """Whether the host offers these features, and together."""
     for feature in sorted(wanted - {F.POWER_OFF, F.PSCI_0_2, F.HAS_EL2_E2H0}):
         if not platform.offers(feature):
             return Refused(rules.FEATURE_NOT_OFFERED, f"{feature} on {platform.facts.name}")
@@ -108,7 +123,7 @@ def _check_features(vcpu: Vcpu, wanted: frozenset[F]) -> Refused | None:
         return Refused(rules.PTRAUTH_HALF)
     if F.PMU_V3_STRICT in wanted and F.PMU_V3 not in wanted:
         return Refused(rules.PMU_STRICT_ALONE)
-    if F.EL1_32BIT in wanted and (vcpu.vm.has_mte or F.HAS_EL2 in wanted):
+    if F.EL1_32BIT in wanted and (has_mte or F.HAS_EL2 in wanted):
         return Refused(rules.AARCH32_CONFLICT)
     return None
 

@@ -105,7 +105,8 @@ def _host_ids(vcpu: Vcpu) -> IdValues:
     return lambda reg: platform.value(RegId.sysreg(reg))
 
 
-def _host_has(vcpu: Vcpu, name: str) -> bool:
+def host_has(vcpu: Vcpu, name: str) -> bool:
+    """Whether the CPU has a feature, as far as KVM shows."""
     return feature(name).holds(_host_ids(vcpu))
 
 
@@ -148,7 +149,7 @@ def fgu(vcpu: Vcpu) -> dict[str, int]:
 
 def hcrx(vcpu: Vcpu) -> int:
     """HCRX_EL2 while the guest runs; 0 where neither kernel nor CPU has it."""
-    if FINE_GRAINED_UNDEF not in vcpu.vm.profile or not _host_has(vcpu, "FEAT_HCX"):
+    if FINE_GRAINED_UNDEF not in vcpu.vm.profile or not host_has(vcpu, "FEAT_HCX"):
         return 0
     ids = ids_of(settled(vcpu))
     always = sum(1 << bit for bit, _ in rows.HCRX_ALWAYS)
@@ -163,10 +164,10 @@ def hcr(vcpu: Vcpu) -> int:
     by_vm = WRITABLE_ID_REGISTERS in profile
     wanted = {
         "TID1": WRITABLE_IMP_ID in profile,
-        "TID4": by_vm and caches_are_the_hosts and _host_has(vcpu, "FEAT_EVT"),
-        "TID2": by_vm and not (caches_are_the_hosts and _host_has(vcpu, "FEAT_EVT")),
-        "TERR": _host_has(vcpu, "FEAT_RAS"),
-        "TEA": _host_has(vcpu, "FEAT_RAS"),
+        "TID4": by_vm and caches_are_the_hosts and host_has(vcpu, "FEAT_EVT"),
+        "TID2": by_vm and not (caches_are_the_hosts and host_has(vcpu, "FEAT_EVT")),
+        "TERR": host_has(vcpu, "FEAT_RAS"),
+        "TEA": host_has(vcpu, "FEAT_RAS"),
         "TTLBOS": by_vm and not feature("FEAT_TLBIOS").holds(ids),
         "ATA": vcpu.vm.has_mte,
         "API": F.PTRAUTH_ADDRESS in vcpu.features,
@@ -198,12 +199,14 @@ def guest_access(vcpu: Vcpu, reg: SysReg, is_write: bool = False) -> GuestAccess
 
 def _fine_grained(vcpu: Vcpu, reg: SysReg, is_write: bool) -> GuestAccess | None:
     bit = bit_of(reg)
-    if bit is None or not _host_has(vcpu, "FEAT_FGT2" if bit.group.endswith("2") else "FEAT_FGT"):
+    if bit is None or not bit.has_side(is_write):
+        return None
+    if not host_has(vcpu, "FEAT_FGT2" if bit.group.endswith("2") else "FEAT_FGT"):
         return None
     ids = ids_of(vcpu)
     if not _takes_part(bit, vcpu.vm.profile) or bit.condition.holds(ids):
         return None
-    return GuestAccess(reg, is_write, Outcome.UNDEFINED, str(bit), bit.condition.because(ids))
+    return GuestAccess(reg, is_write, Outcome.UNDEFINED, bit.control(is_write), bit.condition.because(ids))
 
 
 def _out_of_reach(vcpu: Vcpu, reg: SysReg, is_write: bool) -> GuestAccess | None:
@@ -221,7 +224,7 @@ def _hidden(vcpu: Vcpu, reg: SysReg, is_write: bool) -> GuestAccess | None:
     ids = ids_of(vcpu)
     enabled_by, needed = _ENABLED.get(reg, ("", ""))
     if enabled_by and FINE_GRAINED_UNDEF in vcpu.vm.profile and not feature(needed).holds(ids):
-        control = enabled_by if _host_has(vcpu, "FEAT_HCX") else ""
+        control = enabled_by if host_has(vcpu, "FEAT_HCX") else ""
         return GuestAccess(reg, is_write, Outcome.UNDEFINED, control, feature(needed).because(ids))
     row = None if is_instruction(reg) else catalogue.BY_ID.get(int(id_of(reg)))
     if row is None or row.visible(vcpu):
@@ -246,7 +249,7 @@ def _left_to_the_cpu(vcpu: Vcpu, reg: SysReg, is_write: bool, needed: str) -> Gu
     if not needed or feature(needed).holds(ids_of(vcpu)):
         return GuestAccess(reg, is_write, Outcome.HARDWARE)
     note = "KVM sets no trap here"
-    if not _host_has(vcpu, needed):
+    if not host_has(vcpu, needed):
         note += f"; as far as it shows, the CPU has no {needed}"
     return GuestAccess(reg, is_write, Outcome.HARDWARE, "", feature(needed).because(ids_of(vcpu)), note=note)
 
@@ -263,11 +266,30 @@ def _answered(vcpu: Vcpu, reg: SysReg, is_write: bool) -> GuestAccess | None:
             reg, is_write, Outcome.UNDEFINED, rule.control, feature(rule.feature).because(ids_of(vcpu))
         )
     if rule.answer is Answer.IDENTITY:
+        row = catalogue.BY_ID.get(int(id_of(reg)))
+        if row is not None and row.visible(vcpu) and not is_write:
+            return None
         return _missing_identity(vcpu, reg, is_write, rule.control)
     outcome = _OUTCOMES[rule.answer]
     if rule.answer is Answer.IGNORED_WRITES and not is_write:
         outcome = Outcome.REGISTER
-    return GuestAccess(reg, is_write, outcome, rule.control)
+    bit = bit_of(reg)
+    if bit is None or rule.control:
+        return GuestAccess(reg, is_write, outcome, rule.control)
+    if bit in fine_traps(vcpu, "w" if is_write else "r"):
+        return GuestAccess(reg, is_write, outcome, bit.control(is_write))
+    return GuestAccess(reg, is_write, outcome, note="it is not trapped; the host keeps the CPU's own zero")
+
+
+def fine_traps(vcpu: Vcpu, side: str) -> list[FgtBit]:
+    """The fine-grained bits that trap this side's accesses without making them UNDEFINED."""
+    ids, held = ids_of(vcpu), [row for row in rows.FINE_TRAPS if row.since in vcpu.vm.profile]
+    first = {row.name: row for row in reversed(held)}
+    return [
+        bit
+        for bit in BITS
+        if bit.name in first and side in first[bit.name].sides and feature(first[bit.name].feature).holds(ids)
+    ]
 
 
 _OUTCOMES = {
@@ -281,7 +303,7 @@ _OUTCOMES = {
 def _instruction(vcpu: Vcpu, reg: SysReg) -> GuestAccess:
     """Without fine-grained traps, outer-shareable TLB maintenance alone has a trap."""
     is_outer_tlbi = reg.crn in (8, 9) and reg.crm in (1, 5)
-    can_trap = WRITABLE_ID_REGISTERS in vcpu.vm.profile and _host_has(vcpu, "FEAT_EVT_TTLBxS")
+    can_trap = WRITABLE_ID_REGISTERS in vcpu.vm.profile and host_has(vcpu, "FEAT_EVT_TTLBxS")
     shown, ids = feature("FEAT_TLBIOS"), ids_of(vcpu)
     if is_outer_tlbi and can_trap and not shown.holds(ids):
         return GuestAccess(reg, True, Outcome.UNDEFINED, "HCR_EL2.TTLBOS", shown.because(ids))

@@ -16,6 +16,8 @@ from armkvm.model.lifecycle import REFUSED_WHEN_DEAD, LifeCycle, life_cycle
 from armkvm.state import Phase
 
 if TYPE_CHECKING:
+    from armkvm.cpu.mmio import Transfer
+    from armkvm.model.execution import Execution
     from armkvm.model.vgic.record import VcpuGic
     from armkvm.model.vm import Vm
 
@@ -33,13 +35,16 @@ class Vcpu:
     initialised to) are the VM's own mappings where the kernel keeps ID registers per VM. `z`, `p`
     (with FFR last) and `za` hold whole slices as KVM returns them: tails beyond the vector length
     are zero. `ich` holds the virtual CPU interface of a vCPU with EL2, which no register id reaches;
-    `gic` is the vCPU's part of the interrupt controller in the kernel, if there is one.
+    `gic` is the vCPU's part of the interrupt controller in the kernel, if there is one. `mmio` is the
+    access that the last KVM_RUN left to userspace, `execution` what a guest that has run needs.
     """
 
     __slots__ = (
         "abort_pending",
         "core",
+        "debug",
         "demux",
+        "execution",
         "features",
         "gic",
         "has_run",
@@ -48,6 +53,7 @@ class Vcpu:
         "id_limits",
         "id_regs",
         "life",
+        "mmio",
         "mp_state",
         "p",
         "phase",
@@ -74,9 +80,12 @@ class Vcpu:
         self.id = vcpu_id
         self.life: LifeCycle = life_cycle(vm.profile)
         self.enter(Phase.CREATED)
-        self.features: frozenset[F] = frozenset()
+        self.features: frozenset[F] = vm.features or frozenset()  # the VM's, where it has some, before INIT
         self.requested: frozenset[F] = frozenset()
         self.mp_state = MpState.RUNNABLE
+        self.execution: Execution | None = None
+        self.mmio: Transfer | None = None
+        self.debug = 0
         self.core: dict[int, int] = {}
         self.sysregs: dict[int, int] = {}
         self.id_regs: dict[int, int] = {}

@@ -10,6 +10,7 @@ from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
 from armkvm.errors import Rule
 from armkvm.model import aborts, rules
+from armkvm.model.abort_behaviours import SERROR_TAKEN_AT_ONCE
 from armkvm.model.lifecycle import GET_MP_STATE, GET_VCPU_EVENTS, SET_MP_STATE, SET_VCPU_EVENTS
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import EVENTS_BEFORE_INIT
@@ -69,10 +70,18 @@ def set_events(vcpu: Vcpu, events: bytes) -> Refused | None:
     pending, has_esr, abort, esr, *reserved = VCPU_EVENTS.unpack(events)
     if any(reserved) or any(events[3:8]):
         return Refused(rules.EVENTS_RESERVED)
-    if pending and has_esr and not (_host_has_ras(vcpu) and esr & ~_ISS == 0):
-        return Refused(rules.EVENTS_NO_ESR, f"syndrome {esr:#x}")
+    aborts_first = SERROR_TAKEN_AT_ONCE in vcpu.vm.profile
+    if abort and aborts_first:
+        _abort(vcpu)
     if pending:
-        vcpu.serror = (1, esr if has_esr else _NO_SYNDROME)
-    if abort and aborts.is_modelled(vcpu):
-        aborts.inject(vcpu)
+        if has_esr and not (_host_has_ras(vcpu) and esr & ~_ISS == 0):
+            return Refused(rules.EVENTS_NO_ESR, f"syndrome {esr:#x}")
+        aborts.inject_serror(vcpu, esr if has_esr else _NO_SYNDROME)
+    if abort and not aborts_first:
+        _abort(vcpu)
     return None
+
+
+def _abort(vcpu: Vcpu) -> None:
+    if aborts.is_modelled(vcpu):
+        aborts.inject(vcpu)

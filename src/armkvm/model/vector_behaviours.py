@@ -70,6 +70,15 @@ SMPRI_STORED = behaviour(
     detect="SMPRI_EL1 is listed",
     test="tests/unit/test_sme_revisions.py",
 )
+SMPRI_READS_TRAP = behaviour(
+    "smpri-reads-trap",
+    "A guest's reads of SMPRI_EL1 trap like its writes; from v10 they reach the CPU, where the host keeps it "
+    "at zero.",
+    source="SME series v4, patches 5 and 18; v10, patch 18",
+    since="v4 to v9",
+    detect="not from outside: both read zero",
+    test="tests/unit/test_trap_registers.py",
+)
 SMIDR_PER_VCPU = behaviour(
     "smidr-per-vcpu",
     "SMIDR_EL1 belongs to each vCPU, shows Implementer and Revision only and takes any value; from v7 it is "

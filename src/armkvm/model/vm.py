@@ -17,6 +17,7 @@ from armkvm.model.profile import VM_WIDE_FEATURES, KernelProfile
 from armkvm.model.vcpu import TIMER_PPIS, Vcpu
 
 if TYPE_CHECKING:
+    from armkvm.model.execution import SharedMemory
     from armkvm.model.vgic.record import Vgic
 
 DEFAULT_IPA_BITS = 40
@@ -56,6 +57,7 @@ class Vm:
         self.pmu_chosen = False
         self.pmu_filtered = False
         self.memory = Memory(platform.facts.caps.get(Cap.NR_MEMSLOTS, _DEFAULT_SLOTS), self.ipa_bits)
+        self.shared_memory: SharedMemory | None = None
         self.gic: Vgic | None = None
         self.has_its = False
         self.has_vfio = False
@@ -90,6 +92,8 @@ class Vm:
             return
         if self.features is None:
             self.features = vcpu.features
+            for other in self.vcpus.values():
+                other.features = vcpu.features
             self.id_limits = limits
             self.id_regs = dict(limits)
             if F.PMU_V3_STRICT in vcpu.features and not self.pmu_chosen:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from armkvm.catalog import name_of
 from armkvm.migration.baseline import Baseline, Loss, Obstacle
+from armkvm.migration.journeys import Difference
 from armkvm.report.table import Table
 from armkvm.state import GuestCpu
 
@@ -17,29 +18,49 @@ _MANY = 4
 # -- text ------------------------------------------------------------------------------------------
 
 
-def text(found: Baseline) -> list[str | Table]:
-    """A baseline for people, with all its losses."""
-    parts: list[str | Table] = [f"{len(found.hosts)} hosts" if len(found.hosts) > 1 else "1 host"]
-    parts += summary(found)
+def text(found: Baseline, sizes: Mapping[str, int]) -> list[str | Table]:
+    """A baseline for people, with all its losses. `sizes`: how many hosts are like each that is named."""
+    hosts, kinds = sum(sizes.values()), len(sizes)
+    parts: list[str | Table] = [
+        f"the largest vCPU for {hosts:,} host{'s' * (hosts > 1)}"
+        + (f" of {kinds:,} kind{'s' * (kinds > 1)}" if hosts > kinds else "")
+    ]
+    parts += summary(found, sizes)
     if found.guest is not None and found.guest.id_registers:
         rows = [(name_of(reg), f"{value:#018x}") for reg, value in sorted(found.guest.id_registers.items())]
         parts += ["", Table(("REGISTER", "VALUE"), rows)]
     return parts
 
 
-def summary(found: Baseline) -> list[str | Table]:
+def summary(found: Baseline, sizes: Mapping[str, int] | None = None) -> list[str | Table]:
     """The vCPU and its costs, or the obstacles; without register values."""
     parts: list[str | Table] = []
     if found.guest is not None:
-        parts += [f"  {word:12} {says}" for word, says in _guest(found.guest)]
+        rows = [*guest_rows(found.guest), *_bitmaps(found.guest)]
+        parts += [f"  {word:12} {says}" for word, says in rows]
         if found.losses:
-            parts += ["", _losses(found.losses)]
+            parts += ["", _losses(found.losses, sizes or {})]
         return parts
     parts.append("  there is none: no value of these suits every host")
-    parts += ["", _obstacles(found.obstacles)]
+    parts += ["", _obstacles(found.obstacles, sizes or {})]
     if found.to_leave_out:
-        parts.append(f"\nleave out {named(sorted(found.to_leave_out))}, and the others have one")
+        parts.append(f"\nleave out {named(sorted(found.to_leave_out), sizes or {})}, and the others have one")
     return parts
+
+
+def journeys_text(met: Sequence[Difference], sizes: Mapping[str, int]) -> list[str | Table]:
+    """What VMs made to a baseline meet between its hosts."""
+    if not met:
+        return ["", "VMs made to it move between all of them"]
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for each in met:
+        key = (each.because, named(each.sources, sizes), named(each.destinations, sizes))
+        groups.setdefault(key, []).append(each.what)
+    rows = [
+        (names[0] if len(names) == 1 else f"{names[0]} .. {names[-1]} ({len(names)})", *key)
+        for key, names in groups.items()
+    ]
+    return ["", "VMs made to it do not move freely", Table(("REGISTER", "BECAUSE", "FROM", "TO"), rows)]
 
 
 def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
@@ -53,7 +74,8 @@ def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
     return parts
 
 
-def _guest(guest: GuestCpu) -> list[tuple[str, str]]:
+def guest_rows(guest: GuestCpu) -> list[tuple[str, str]]:
+    """What a vCPU is made of, without its registers: a word and what is to be said of it."""
     rows = [("features", "+".join(sorted(map(str, guest.features))))]
     rows += [
         (name, f"{vls} (up to {vls.max * 128} bits)")
@@ -62,29 +84,42 @@ def _guest(guest: GuestCpu) -> list[tuple[str, str]]:
     ]
     if guest.psci_version is not None:
         rows.append(("PSCI", f"{guest.psci_version >> 16}.{guest.psci_version & 0xFFFF}"))
-    rows += [(name_of(reg).removeprefix("KVM_REG_ARM_"), hex(bits)) for reg, bits in guest.bitmaps.items()]
     return rows
 
 
-def _losses(losses: Sequence[Loss]) -> Table:
-    rows = [(loss.what, loss.best, loss.kept, loss.because, named(loss.hosts)) for loss in losses]
+def _bitmaps(guest: GuestCpu) -> list[tuple[str, str]]:
+    return [(name_of(reg).removeprefix("KVM_REG_ARM_"), hex(bits)) for reg, bits in guest.bitmaps.items()]
+
+
+def _losses(losses: Sequence[Loss], sizes: Mapping[str, int]) -> Table:
+    rows = [(loss.what, loss.best, loss.kept, loss.because, named(loss.hosts, sizes)) for loss in losses]
     return Table(("LOST", "BEST", "KEPT", "BECAUSE", "HOSTS"), rows)
 
 
-def _obstacles(obstacles: Sequence[Obstacle]) -> Table:
+def _obstacles(obstacles: Sequence[Obstacle], sizes: Mapping[str, int]) -> Table:
     rows = [
-        (obstacle.what if first else "", obstacle.because if first else "", value, named(hosts))
+        (obstacle.what if first else "", obstacle.because if first else "", value, named(hosts, sizes))
         for obstacle in obstacles
         for first, (value, hosts) in zip([True] + [False] * len(obstacle.camps), obstacle.camps, strict=False)
     ]
     return Table(("OBSTACLE", "BECAUSE", "VALUE", "HOSTS"), rows)
 
 
-def named(hosts: Sequence[str]) -> str:
-    """Hosts for a line of text."""
-    if len(hosts) <= _MANY:
-        return ", ".join(hosts)
-    return f"{', '.join(hosts[: _MANY - 1])} and {len(hosts) - _MANY + 1} more"
+def aarch32_last(obstacles: Sequence[Obstacle]) -> list[Obstacle]:
+    """Obstacles with those of the AArch32 view at the end: there are many, and few guests mind them."""
+    return sorted(
+        obstacles,
+        key=lambda one: one.what.startswith(("ID_", "MVFR")) and not one.what.startswith("ID_AA64"),
+    )
+
+
+def named(hosts: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """Hosts for a line of text, each with how many are like it; only the first few."""
+    told = [f"{host} (x{sizes[host]:,})" if sizes.get(host, 1) > 1 else host for host in hosts]
+    if len(told) <= _MANY:
+        return ", ".join(told)
+    rest = hosts[_MANY - 1 :]
+    return f"{', '.join(told[: _MANY - 1])} and {sum(sizes.get(host, 1) for host in rest):,} more"
 
 
 # -- JSON ------------------------------------------------------------------------------------------
@@ -105,15 +140,30 @@ def tree(found: Baseline) -> dict[str, Any]:
             }
             for loss in found.losses
         ],
-        "obstacles": [
-            {
-                "what": obstacle.what,
-                "because": obstacle.because,
-                "camps": [{"value": value, "hosts": list(hosts)} for value, hosts in obstacle.camps],
-            }
-            for obstacle in found.obstacles
-        ],
+        "obstacles": list(map(obstacle_tree, found.obstacles)),
         "leave_out": sorted(found.to_leave_out),
+    }
+
+
+def journeys_tree(met: Sequence[Difference]) -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [
+        {
+            "what": each.what,
+            "because": each.because,
+            "sources": list(each.sources),
+            "destinations": list(each.destinations),
+        }
+        for each in met
+    ]
+
+
+def obstacle_tree(obstacle: Obstacle) -> dict[str, Any]:
+    """An obstacle, with the hosts by what they insist on."""
+    return {
+        "what": obstacle.what,
+        "because": obstacle.because,
+        "camps": [{"value": value, "hosts": list(hosts)} for value, hosts in obstacle.camps],
     }
 
 

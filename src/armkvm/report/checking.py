@@ -26,13 +26,7 @@ _SAYS = {
 def text(names: tuple[str, str], result: Check, both: Baseline | None) -> list[str | Table]:
     """A check for people."""
     source, destination = names
-    if result.back is None:
-        can = "can" if result.moves else "cannot"
-        says = f"{source} {can} be restored on {destination}"
-        parts: list[str | Table] = [says]
-    else:
-        says = _SAYS[result.verdict].format(source=source, destination=destination)
-        parts = [f"{result.verdict.value}: {says}"]
+    parts: list[str | Table] = [says(names, result)]
     if result.forth.features:
         parts.append(f"with  {'+'.join(map(str, result.forth.features))}")
     parts += _direction(result.forth)
@@ -45,6 +39,15 @@ def text(names: tuple[str, str], result: Check, both: Baseline | None) -> list[s
     if both is not None and not result.moves:
         parts += ["", "a new VM that can run on both", *baselines.brief(both, names)]
     return parts
+
+
+def says(names: tuple[str, str], result: Check) -> str:
+    """The verdict in a sentence."""
+    source, destination = names
+    if result.back is None:
+        return f"{source} {'can' if result.moves else 'cannot'} be restored on {destination}"
+    told = _SAYS[result.verdict].format(source=source, destination=destination)
+    return f"{result.verdict.value}: {told}"
 
 
 def _direction(direction: Direction) -> list[str | Table]:

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from armkvm.abi.regid import RegId
 from armkvm.catalog import name_of
 from armkvm.errors import errno_name
-from armkvm.migration.compare import Difference
-from armkvm.migration.findings import Finding
-from armkvm.migration.move import MigrationReport, Offered
-from armkvm.migration.plan import Plan, Step
-from armkvm.migration.snapshot import Origin, Snapshot, VcpuState
-from armkvm.migration.verdict import RestoreReport, VcpuOutcome
 from armkvm.report.table import Table
+
+if TYPE_CHECKING:  # `check` tells findings too, and has nothing moved
+    from armkvm.migration.compare import Difference
+    from armkvm.migration.findings import Finding
+    from armkvm.migration.move import MigrationReport, Offered
+    from armkvm.migration.plan import Plan, Step
+    from armkvm.migration.snapshot import Origin, Snapshot, VcpuState
+    from armkvm.migration.verdict import RestoreReport, VcpuOutcome
 
 # -- text ------------------------------------------------------------------------------------------
 
 
-def migration(report: MigrationReport, offers: Sequence[Offered]) -> list[str | Table]:
-    """A migration for people; `offers`: the vector lengths that source and destination have."""
+def migration(
+    report: MigrationReport, offers: Sequence[Offered], more: Sequence[str] = ()
+) -> list[str | Table]:
+    """A migration for people; `offers`: the vector lengths that source and destination have.
+
+    `more` is told after what was moved with what.
+    """
     source, destination = map(_offer, offers)
     parts: list[str | Table] = [
         _place("from", report.source) + source,
         _place("to", report.destination) + destination,
         *_machine(report.prepared.snapshot),
+        *more,
     ]
     if report.restored is not None:
         parts += ["", *_restored(report.restored, report.registers, report.bytes_held)]
-    else:
+    elif report.findings:
         parts += ["", "nothing was moved: the source cannot make this VM", *findings_text(report.findings)]
     return parts
 

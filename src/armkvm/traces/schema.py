@@ -57,6 +57,8 @@ _STEPS: Mapping[str, tuple[Mapping[str, Shape], Mapping[str, Shape]]] = {
         {},
         {
             "immediate_exit": shape.boolean,
+            "mmio_data": _BYTES,
+            "instructions": _U64,
             "exit_reason": _U32,
             "mmio": shape.members(
                 {"addr": _HEX, "data": _BYTES, "is_write": shape.number(0, 1)}, others=True
@@ -64,6 +66,7 @@ _STEPS: Mapping[str, tuple[Mapping[str, Shape], Mapping[str, Shape]]] = {
             "system_event_type": _U32,
         },
     ),
+    "KVM_SET_GUEST_DEBUG": ({"control": _U32}, {"registers": _exactly(512)}),
     "KVM_ENABLE_CAP": ({"cap": _U32, "args": shape.array(_U64, 0, 4)}, {"flags": _U32}),
     "KVM_GET_MP_STATE": ({}, {"value": _BYTES}),
     "KVM_SET_MP_STATE": ({"value": _exactly(4)}, {}),

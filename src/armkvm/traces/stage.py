@@ -211,7 +211,11 @@ def _value_or_errno(vcpu: Vcpu, reg: RegId) -> bytes | str:
 
 
 def _run(stage: Stage, step: Step) -> Answer:
-    left = stage.vcpu(step).run(step.get("immediate_exit", False))
+    left = stage.vcpu(step).run(
+        step.get("immediate_exit", False),
+        mmio_data=bytes.fromhex(step.get("mmio_data", "")),
+        instructions=step.get("instructions"),
+    )
     answer: Answer = {"exit_reason": left.reason}
     if left.mmio is not None:
         answer["mmio"] = {
@@ -222,6 +226,12 @@ def _run(stage: Stage, step: Step) -> Answer:
     if left.system_event is not None:
         answer["system_event_type"] = left.system_event.type
     return answer
+
+
+def _set_guest_debug(stage: Stage, step: Step) -> Answer:
+    registers = bytes.fromhex(step.get("registers", ""))
+    stage.vcpu(step).set_guest_debug(step["control"], registers)
+    return {}
 
 
 def _enable_cap(stage: Stage, step: Step) -> Answer:
@@ -317,6 +327,7 @@ _CALLS: dict[str, Callable[[Stage, Step], Answer]] = {
     "KVM_GET_REG_LIST": _reg_list,
     REGISTERS: _registers,
     "KVM_RUN": _run,
+    "KVM_SET_GUEST_DEBUG": _set_guest_debug,
     "KVM_ENABLE_CAP": _enable_cap,
     "KVM_GET_MP_STATE": _get_mp_state,
     "KVM_SET_MP_STATE": _set_mp_state,

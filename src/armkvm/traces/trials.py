@@ -190,6 +190,10 @@ _WITHOUT_REGISTER: dict[str, list[Way]] = {
         ("with room for one", lambda vcpu: vcpu.reg_list(1)),
     ],
     "KVM_RUN": [("with immediate_exit", lambda vcpu: vcpu.run(immediate_exit=True))],
+    "KVM_SET_GUEST_DEBUG": [
+        ("off", lambda vcpu: vcpu.set_guest_debug(0)),
+        ("to an unknown control", lambda vcpu: vcpu.set_guest_debug(1 << 31)),
+    ],
     "KVM_GET_MP_STATE": [("", lambda vcpu: vcpu.get_mp_state())],
     "KVM_SET_MP_STATE": [
         ("to RUNNABLE", _moving(MpState.RUNNABLE)),

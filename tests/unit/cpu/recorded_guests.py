@@ -40,6 +40,9 @@ class Registers:
         self.store(reg, value & self.masks.get(reg, (1 << 64) - 1))
         return None
 
+    def execute(self, operation: SysReg, el: int) -> Refusal | None:
+        return None
+
     def current(self, reg: SysReg) -> int:
         return self.values.get(reg, 0)
 
@@ -73,7 +76,7 @@ class RecordedVcpu:
 
     def step(self) -> dict[str, Any]:
         """Run to the next exit, described as the recorders describe it."""
-        stop = self.pe.run(microseconds=10_000_000)
+        stop = self.pe.run(time_left=lambda: 10_000_000)
         return {Reason.MMIO: self._mmio, Reason.HVC: self._hypercall}.get(stop.reason, self._other)(stop)
 
     def resume(self) -> None:

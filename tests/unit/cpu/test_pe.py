@@ -164,7 +164,7 @@ def test_running_in_pieces_is_running_at_once() -> None:
 
 def test_a_time_budget_ends_an_endless_loop() -> None:
     guest = Guest(B_SELF)
-    assert guest.pe.run(microseconds=20_000).reason is Reason.BUDGET
+    assert guest.pe.run(time_left=lambda: 20_000).reason is Reason.BUDGET
 
 
 def test_a_stop_request_is_honoured() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from armkvm.backends.devkvm.running import RUN_LIMIT
 from armkvm.backends.devkvm.system import DEVICE, DevKvmSystem
+from armkvm.backends.run_calls import run_limit
 from armkvm.errors import UnknownPlace
 
 
@@ -12,11 +12,4 @@ def open_place(uri_rest: str, options: dict[str, str]) -> DevKvmSystem:
     unknown = sorted(options.keys() - {"run_limit"})
     if unknown:
         raise UnknownPlace(f"kvm: has no option {', '.join(unknown)}; it has run_limit")
-    limit = options.get("run_limit", str(RUN_LIMIT))
-    try:
-        seconds = float(limit)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 3600:
-        raise UnknownPlace(f"run_limit={limit}: give seconds, more than 0 and less than an hour")
-    return DevKvmSystem(uri_rest or DEVICE, seconds)
+    return DevKvmSystem(uri_rest or DEVICE, run_limit(options))

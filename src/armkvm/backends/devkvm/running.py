@@ -19,11 +19,9 @@ import threading
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.structs import ExitReason
 from armkvm.backends.devkvm.descriptor import Descriptor, Scratch, _libc
+from armkvm.backends.run_calls import check_mmio_data
 from armkvm.errors import KvmError
 from armkvm.state import Exit, Mmio, SystemEvent
-
-RUN_LIMIT = 10.0
-"""Seconds after which a run is ended with EINTR unless the place was opened with another limit."""
 
 _STOP = signal.SIGRTMAX - 3
 _SIGNAL_MASK = struct.Struct("<IQ")  # len, sigset
@@ -32,7 +30,10 @@ _SIGSET_BYTES = 8
 # Offsets in struct kvm_run.
 _IMMEDIATE_EXIT, _EXIT_REASON, _EXIT = 1, 8, 32
 _MMIO = struct.Struct("<Q8sIB")
+_MMIO_DATA = _EXIT + 8
 _SYSTEM_EVENT = struct.Struct("<II16Q")
+
+_WATCHPOINT = 0x34  # exception class
 
 # Bytes of the exit union that belong to a reason and are handed on as they are.
 _PAYLOAD = {
@@ -53,9 +54,13 @@ class RunPage:
     def __init__(self, vcpu: Descriptor, size: int) -> None:
         self._vcpu = vcpu
         self._page = mmap.mmap(vcpu.fd, size)
+        self._load = 0
 
-    def run(self, immediate_exit: bool, limit: float) -> Exit:
+    def run(self, immediate_exit: bool, mmio_data: bytes, limit: float) -> Exit:
+        check_mmio_data(mmio_data, self._load)
         self._page[_IMMEDIATE_EXIT] = 1 if immediate_exit else 0
+        self._page[_MMIO_DATA : _MMIO_DATA + len(mmio_data)] = mmio_data
+        self._load = 0
         error = _run_limited(self._vcpu, limit)
         if error:
             detail = "" if immediate_exit else f"a signal or the limit of {limit:g} seconds ended the run"
@@ -67,13 +72,17 @@ class RunPage:
         (reason,) = struct.unpack_from("<I", page, _EXIT_REASON)
         if reason == ExitReason.MMIO:
             address, data, length, is_write = _MMIO.unpack_from(page, _EXIT)
-            if not is_write:  # a load is completed from here by the next run: with zeroes
-                page[_EXIT + 8 : _EXIT + 16] = data = bytes(8)
+            if not is_write:  # a load is completed from here by the next run
+                page[_MMIO_DATA : _MMIO_DATA + len(data)] = data = bytes(len(data))
+                self._load = length
             return Exit(reason, mmio=Mmio(address, data[:length], bool(is_write)))
         if reason == ExitReason.SYSTEM_EVENT:
             kind, count, *words = _SYSTEM_EVENT.unpack_from(page, _EXIT)
             return Exit(reason, system_event=SystemEvent(kind, tuple(words[: min(count, 16)])))
-        return Exit(reason, payload=bytes(page[_EXIT : _EXIT + _PAYLOAD.get(reason, 0)]))
+        payload = bytes(page[_EXIT : _EXIT + _PAYLOAD.get(reason, 0)])
+        if reason == ExitReason.DEBUG and payload[3] >> 2 != _WATCHPOINT:
+            payload = payload[:8] + bytes(8)  # far, which KVM fills in for watchpoints alone
+        return Exit(reason, payload=payload)
 
     def close(self) -> None:
         self._page.close()

@@ -13,8 +13,8 @@ from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import BITS_7_3, BITS_SME_V4, BITS_SME_V12, VcpuFeature
 from armkvm.backends.base import Feature
 from armkvm.backends.devkvm.descriptor import Descriptor
-from armkvm.backends.devkvm.running import RUN_LIMIT
 from armkvm.backends.devkvm.vm import DevKvmVm
+from armkvm.backends.run_calls import RUN_LIMIT
 from armkvm.errors import KvmError, PlaceError
 
 DEVICE = "/dev/kvm"

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from struct import Struct, unpack_from
+from time import monotonic
 
 from armkvm.abi.ioctls import Ioctl
 from armkvm.abi.regid import RegId
-from armkvm.abi.structs import MP_STATE, ONE_REG, REG_LIST_HEAD, VCPU_EVENTS, VCPU_INIT
+from armkvm.abi.structs import (
+    GUEST_DEBUG_HEAD,
+    MP_STATE,
+    ONE_REG,
+    REG_LIST_HEAD,
+    VCPU_EVENTS,
+    VCPU_INIT,
+    GuestDebug,
+)
 from armkvm.abi.vcpu_features import FEATURE_BITS_MAX
 from armkvm.backends.base import Feature
 from armkvm.backends.devkvm.descriptor import NULL, AttributeDescriptor, Scratch, packed
 from armkvm.backends.devkvm.registers import RegisterBuffers, refusal, size_of
 from armkvm.backends.devkvm.running import RunPage
+from armkvm.backends.devkvm.stepping import run_counted
 from armkvm.backends.register_layout import transposed
+from armkvm.backends.run_calls import debug_registers
 from armkvm.errors import KvmError
 from armkvm.state import Exit
 
 _INT = Struct("<i")
 _LONGEST_VALUE = 1 << 15  # bits 55:52 of an id can claim this many bytes
+_SHORTEST_RUN = 1e-3
 _LIST_ROOM = 1 << 16
 """Ids there is room for at least; the kernel writes as many as it has, never as many as it is offered."""
 
@@ -43,6 +55,7 @@ class DevKvmVcpu(AttributeDescriptor):
         self._run_page_size = run_page_size
         self._run_limit = run_limit
         self._run_page: RunPage | None = None
+        self._debugged = False
         self._one = Scratch(_LONGEST_VALUE)
         self._many: RegisterBuffers | None = None
 
@@ -134,10 +147,30 @@ class DevKvmVcpu(AttributeDescriptor):
 
     # -- running and the rest --------------------------------------------------------------
 
-    def run(self, immediate_exit: bool = False) -> Exit:
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
         if self._run_page is None:
             self._run_page = RunPage(self, self._run_page_size)
-        return self._run_page.run(immediate_exit, self._run_limit)
+        page = self._run_page
+        if instructions is None or immediate_exit or self._debugged:
+            return page.run(immediate_exit, mmio_data, self._run_limit)
+        ends = monotonic() + self._run_limit
+
+        def step() -> Exit:
+            nonlocal mmio_data
+            data, mmio_data = mmio_data, b""
+            return page.run(False, data, max(ends - monotonic(), _SHORTEST_RUN))
+
+        return run_counted(step, self._debug, instructions)
+
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        self._debug(control, registers)
+        self._debugged = bool(control & GuestDebug.ENABLE)
+
+    def _debug(self, control: int, registers: bytes = b"") -> None:
+        head = packed(GUEST_DEBUG_HEAD, control)
+        self.structure(Ioctl.KVM_SET_GUEST_DEBUG, head + debug_registers(registers))
 
     def get_mp_state(self) -> int:
         (state,) = MP_STATE.unpack(self.structure(Ioctl.KVM_GET_MP_STATE, bytes(MP_STATE.size)))

@@ -215,15 +215,24 @@ def _release() -> str:
 
 def _mirrors() -> tuple[str, str]:
     """(main, security): where the system's own client fetches Debian from."""
-    lines = _output(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(COMPONENT)|$(CODENAME)|$(REPO_URI)"])
     sites: dict[bool, str] = {}
-    for line in lines.splitlines():
-        origin, component, suite, site = line.split("|", 3)
-        if origin == "Debian" and component == "main":
-            sites.setdefault(suite.endswith("-security"), site.rstrip("/"))
+    for suite, site in [*_known_suites(), *_configured_suites()]:
+        sites.setdefault(suite.endswith("-security"), site.rstrip("/"))
     if False not in sites:
-        raise PlaceError(
-            "the system's package client names no Debian mirror; run `apt-get update` once, "
-            "or name a mirror (--mirror URL)"
-        )
+        raise PlaceError("the system's package client names no Debian mirror; name one (--mirror URL)")
     return sites[False], sites.get(True, "")
+
+
+def _known_suites() -> list[tuple[str, str]]:
+    """(suite, site) of what is Debian's according to the system's package lists."""
+    lines = _output(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(COMPONENT)|$(CODENAME)|$(REPO_URI)"])
+    targets = [line.split("|", 3) for line in lines.splitlines()]
+    return [(suite, site) for origin, part, suite, site in targets if (origin, part) == ("Debian", "main")]
+
+
+def _configured_suites() -> list[tuple[str, str]]:
+    """The same where there are no lists yet: what is configured under Debian's names for this release."""
+    names = (_release(), f"{_release()}-security")
+    lines = _output(["apt-get", "-o", "Debug::NoLocking=1", "--print-uris", "update"])
+    found = re.findall(r"^'(\S+)/dists/(\S+)/InRelease'", lines, re.MULTILINE)
+    return [(suite, site) for site, suite in found if suite in names]

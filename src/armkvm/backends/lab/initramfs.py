@@ -78,7 +78,7 @@ MODULES = (
 
 def runtime(packages: Iterable[Path]) -> bytes:
     """The archive of busybox and Python, from arm64 packages that were not installed."""
-    entries: dict[str, Entry] = dict.fromkeys(("dev", "proc", "sys", "run", "modules"), cpio.DIRECTORY)
+    entries: dict[str, Entry] = {}
     for package in packages:
         with debian.members(package) as files:
             for member, tar in files:
@@ -93,7 +93,6 @@ def runtime(packages: Iterable[Path]) -> bytes:
         if required not in entries and f"usr/{required}" not in entries:
             raise PlaceError(f"the packages for the lab hold no {required}")
     entries["bin/python3"] = cpio.link("/usr/bin/python3.11")
-    entries["init"] = cpio.file(_INIT.encode(), executable=True)
     return cpio.archive(compiled(entries))
 
 
@@ -103,14 +102,20 @@ def _code_files() -> dict[str, bytes]:
 
 
 def code() -> bytes:
-    """The archive of armkvm's agent and of the lab's own service."""
-    files = {f"{_STDLIB}/armkvm/{name}": cpio.file(data) for name, data in _code_files().items()}
-    return cpio.archive(compiled(files))
+    """The archive of all that is armkvm's own: the first program, the agent, the lab's service.
+
+    Nothing of it is in `runtime`, which stays on the shelf when armkvm is updated.
+    """
+    entries: dict[str, Entry] = dict.fromkeys(("dev", "proc", "sys", "run", "modules"), cpio.DIRECTORY)
+    entries["init"] = cpio.file(_INIT.encode(), executable=True)
+    for name, data in _code_files().items():
+        entries[f"{_STDLIB}/armkvm/{name}"] = cpio.file(data)
+    return cpio.archive(compiled(entries))
 
 
 def code_identity() -> bytes:
     """Changes whenever `code` would: a saved machine has the code inside."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(_INIT.encode())
     for name, data in _code_files().items():
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
     return digest.digest()

@@ -130,8 +130,6 @@ class Process:
             str(os.getpid()),
             str(read_end),
         ]
-        if shutil.which("setpriv"):  # so that QEMU dies with the supervisor, too
-            command += ["setpriv", "--pdeathsig", "KILL", "--"]
         command += [*boot.qemu.command, *boot.arguments(), *extra]
         try:
             self._process = subprocess.Popen(

@@ -1,8 +1,9 @@
 """Runs a command for as long as its owner lives: ``supervisor.py OWNER_PID LIFELINE_FD COMMAND...``.
 
 The owner holds the other end of the lifeline, a pipe. The command is killed when that end
-closes, or when the owner dies although a child of its still holds a copy. Uses nothing of
-armkvm, so that it starts in milliseconds.
+closes, or when the owner dies although a child of its still holds a copy. It dies with the
+supervisor, too, where there is a setpriv to ask for that. Uses nothing of armkvm, so that it
+starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -21,14 +22,10 @@ def main(owner: int, lifeline: int, command: list[str]) -> int:
         owner_fd = os.pidfd_open(owner)
     except ProcessLookupError:
         return 1
+    me = os.getpid()
     child = os.fork()
     if child == 0:
-        try:
-            os.execvp(command[0], command)  # noqa: S606 - the owner's words, no shell wanted
-        except OSError as error:
-            os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-        finally:
-            os._exit(127)
+        _become(command, me)
     child_fd = os.pidfd_open(child)
     watch = select.poll()
     for fd in (lifeline, owner_fd, child_fd):
@@ -38,6 +35,23 @@ def main(owner: int, lifeline: int, command: list[str]) -> int:
         signal.pidfd_send_signal(child_fd, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) & 0xFF
+
+
+# Asks for death with the parent, then looks whether the parent was still there when that was granted.
+_MORTAL = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+
+
+def _become(command: list[str], parent: int) -> None:
+    """Run the command in this process, which is to live no longer than its parent."""
+    try:
+        try:
+            os.execvp(_MORTAL[0], [*_MORTAL, str(parent), *command])  # noqa: S606 - the owner's words
+        except FileNotFoundError:
+            os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
 
 
 if __name__ == "__main__":

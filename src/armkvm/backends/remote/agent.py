@@ -106,6 +106,11 @@ class Session:
         _check_answer(size)
         return target.read_memory(guest_address, size)
 
+    def _run(
+        self, target: Target, immediate_exit: bool, mmio_data: bytes, instructions: int | None
+    ) -> wire.Value:
+        return target.run(immediate_exit, mmio_data=mmio_data, instructions=instructions)
+
     def _get_attr(self, target: Target, group: int, attr: int, size: int) -> wire.Value:
         _check_answer(size)
         return target.get_attr(group, attr, size)
@@ -115,6 +120,7 @@ class Session:
         "get_regs": _get_regs,
         "set_regs": _set_regs,
         "read_memory": _read_memory,
+        "run": _run,
         "get_attr": _get_attr,
     }
 

@@ -239,9 +239,14 @@ class RemoteVcpu(_Attributes):
         regs: list[RegId] = self._call("reg_list", n)
         return regs
 
-    def run(self, immediate_exit: bool = False) -> Exit:
-        answer: Exit = self._call("run", immediate_exit)
+    def run(
+        self, immediate_exit: bool = False, *, mmio_data: bytes = b"", instructions: int | None = None
+    ) -> Exit:
+        answer: Exit = self._call("run", immediate_exit, mmio_data, instructions)
         return answer
+
+    def set_guest_debug(self, control: int, registers: bytes = b"") -> None:
+        self._call("set_guest_debug", control, registers)
 
     def get_mp_state(self) -> int:
         return int(self._call("get_mp_state"))

@@ -24,7 +24,7 @@ from armkvm.errors import ArmKvmError
 from armkvm.state import Exit, Mmio, SystemEvent
 
 MAGIC = b"armkvm"
-VERSION = 1
+VERSION = 2
 HELLO = Struct("<6sH")
 FRAME = Struct("<IB")
 MAX_BODY = 4 << 20
@@ -271,6 +271,10 @@ def _write_exit(out: Chunks, value: Exit) -> None:
         U32.write(out, value.system_event.type)
         _write_numbers(out, value.system_event.data)
     _write_bytes(out, value.payload)
+    _EXECUTED.write(out, value.executed)
+
+
+_EXECUTED = optional(U64)
 
 
 def _read_exit(reader: Reader) -> Exit:
@@ -280,7 +284,7 @@ def _read_exit(reader: Reader) -> Exit:
         mmio = Mmio(U64.read(reader), BYTES.read(reader), _read_bool(reader))
     if _read_bool(reader):
         event = SystemEvent(U32.read(reader), _read_numbers(reader))
-    return Exit(reason, mmio, event, BYTES.read(reader))
+    return Exit(reason, mmio, event, BYTES.read(reader), _EXECUTED.read(reader))
 
 
 EXIT = Codec("exit", _write_exit, _read_exit)
@@ -341,11 +345,12 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(36, "get_one_reg_null", (U64,)),
     Operation(37, "set_one_reg_null", (U64,)),
     Operation(38, "reg_list", (optional(U64),), REGS),
-    Operation(39, "run", (BOOL,), EXIT),
+    Operation(39, "run", (BOOL, BYTES, optional(U64)), EXIT),
     Operation(40, "get_mp_state", (), U32),
     Operation(41, "set_mp_state", (U32,)),
     Operation(42, "get_vcpu_events", (), BYTES),
     Operation(43, "set_vcpu_events", (BYTES,)),
+    Operation(44, "set_guest_debug", (U32, BYTES)),
     # attributes, of a device, a vCPU or a virtual machine
     Operation(50, "has_attr", (U32, U64)),
     Operation(51, "get_attr", (U32, U64, U32), BYTES),

@@ -20,6 +20,7 @@ PARTS = (
     "backends/__init__.py",
     "backends/base.py",
     "backends/register_layout.py",
+    "backends/run_calls.py",
     "backends/devkvm",
     "backends/remote",
 )

@@ -9,11 +9,14 @@ Source: Linux arch/arm64/kvm/sys_regs.c (set_id_reg, set_id_aa64*_el1, set_imp_i
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import name_of, sysreg
+from armkvm.catalog import id_of
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import (
@@ -23,7 +26,6 @@ from armkvm.model.profile import (
 )
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.table import Row, rows, store, to_host
-from armkvm.model.tables.writable import reported_mask
 from armkvm.model.vcpu import Vcpu
 
 CLIDR = sysreg("CLIDR_EL1")
@@ -60,6 +62,34 @@ def write_id(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     return None
 
 
+def settle_together(
+    vcpu: Vcpu, regs: tuple[int, ...], asked: tuple[int, ...], limits: tuple[int, ...]
+) -> tuple[int | None, ...] | None:
+    """What writes of several ID registers would store on a VM that has not run.
+
+    None for a register that ignores writes; None instead of all where one is refused.
+    """
+    guest = idrules.guest_on(vcpu.vm.platform, vcpu.features)
+    return _settle_together(guest, regs, asked, limits)
+
+
+@lru_cache(maxsize=64)  # a fleet's VMs are told the same, many times
+def _settle_together(
+    guest: idrules.Guest, regs: tuple[int, ...], asked: tuple[int, ...], limits: tuple[int, ...]
+) -> tuple[int | None, ...] | None:
+    settled: list[int | None] = []
+    for number, value, limit in zip(regs, asked, limits, strict=True):
+        reg = _ID_SPACE_BY_ID[number]
+        if idrules.is_ignored(guest, reg):
+            settled.append(None)
+            continue
+        checked = idrules.own_check(guest, reg, value, limit)
+        if isinstance(checked, Refused) or idrules.beyond(guest, reg, checked, limit):
+            return None
+        settled.append(checked)
+    return tuple(settled)
+
+
 def _was(vcpu: Vcpu, row: Row, value: int) -> str:
     return f"asked for {value:#x}, it is {vcpu.id_regs[row.id]:#x}"
 
@@ -78,7 +108,7 @@ def write_implementation(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
         return Refused(rules.IMP_ID_NOT_ENABLED, _was(vcpu, row, value))
     if vm.has_run:
         return Refused(rules.ID_FROZEN, _was(vcpu, row, value))
-    mask = reported_mask(vm.profile.id_table, row.reg)
+    mask = vm.platform.masks.reported.get(row.reg, 0)
     if value & ~mask:
         return Refused(rules.ID_ABOVE_LIMIT, f"{name_of(row.reg)} holds only bits {mask:#x}")
     vm.write_id(row.id, value)
@@ -112,6 +142,7 @@ def _write_ctr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
 
 
 ID_SPACE = [SysReg.of(3, 0, 0, crm, op2) for crm in range(1, 8) for op2 in range(8)]
+_ID_SPACE_BY_ID = {int(id_of(reg)): reg for reg in ID_SPACE}
 
 ROWS: list[Row] = [
     *rows(*IMPLEMENTATION, reset=None, read=read_id, write=write_implementation),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.encoding import SysReg
@@ -22,7 +22,7 @@ from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1, KernelProfile
-from armkvm.model.tables.writable import AARCH32, effective_mask
+from armkvm.model.tables.writable import AARCH32, Masks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +33,30 @@ class Guest:
     """
 
     profile: KernelProfile
+    masks: Masks
     hardware: tuple[tuple[Field, int], ...]
     has_aarch32_el0: bool
     has_el2: bool
 
 
-_SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
-    # The CPU's own value of these is welcome back, and dropped.
+SHOWN_ONCE: tuple[tuple[Field, str], ...] = (
     (field("ID_AA64MMFR2_EL1", "NV"), HIDES_NV),
     (field("ID_AA64PFR0_EL1", "MPAM"), HIDES_MPAM),
     (field("ID_AA64PFR1_EL1", "MPAM_frac"), HIDES_MPAM),
 )
-_HIDDEN_BY = dict(_SHOWN_ONCE)
+"""Fields with the behaviour that hides them. The CPU's own value is welcome back, and dropped."""
+_HIDDEN_BY = dict(SHOWN_ONCE)
 
 
-@lru_cache(maxsize=64)
 def guest_on(platform: Platform, features: frozenset[F]) -> Guest:
     """A vCPU with these features on that host."""
-    hardware = tuple((part, platform.hardware(part)) for part, _ in _SHOWN_ONCE)
-    return Guest(platform.profile, hardware, platform.has_aarch32_el0, F.HAS_EL2 in features)
+    return _guest(platform, F.HAS_EL2 in features)
+
+
+@lru_cache(maxsize=1024)
+def _guest(platform: Platform, has_el2: bool) -> Guest:
+    hardware = tuple((part, platform.hardware(part)) for part, _ in SHOWN_ONCE)
+    return Guest(platform.profile, platform.masks, hardware, platform.has_aarch32_el0, has_el2)
 
 
 Check = Callable[[Guest, int, int], "int | Refused"]
@@ -76,7 +81,7 @@ def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
     """What is wrong with a value of an ID register, "" if nothing is."""
     if value == limit:
         return ""
-    writable = effective_mask(guest.profile.id_table, reg)
+    writable = guest.masks.effective.get(reg, 0)
     for part in fields_of(reg):
         asked, most = part.extract(value), part.extract(limit)
         if asked == most:
@@ -89,27 +94,33 @@ def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
     return ""
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=64)
+def acceptance(guest: Guest) -> Callable[[SysReg, int], Mapping[Field, int]]:
+    """`accepted` for one kind of guest, which answers the same question once."""
+    return lru_cache(maxsize=16384)(partial(accepted, guest))
+
+
 def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
     """The values of each field that stick when written alone, as a set of bits (bit v for value v).
 
     A field of more than six bits is left out: it accepts only what it is.
     """
-    writable = 0 if is_ignored(guest, reg) else effective_mask(guest.profile.id_table, reg)
+    writable = 0 if is_ignored(guest, reg) else guest.masks.effective.get(reg, 0)
+    has_check = reg in _CHECKS or any(part.register == reg for part, _ in guest.hardware)
     sets: dict[Field, int] = {}
     for part in fields_of(reg):
-        if part.width > _WIDEST:
+        if part.width > WIDEST:
             continue
         now = part.extract(limit)
         values = () if part.mask & ~writable else accepted_values(part, now)
-        stick = (
-            v for v in values if own_check(guest, reg, part.insert(limit, v), limit) == part.insert(limit, v)
-        )
-        sets[part] = sum((1 << v for v in stick), 0) | 1 << now
+        if has_check:
+            written = {v: part.insert(limit, v) for v in values}
+            values = tuple(v for v in values if own_check(guest, reg, written[v], limit) == written[v])
+        sets[part] = sum(1 << v for v in values) | 1 << now
     return sets
 
 
-_WIDEST = 6
+WIDEST = 6
 
 
 # -- checks of their own -----------------------------------------------------------------------
@@ -179,7 +190,9 @@ _L1IP = field("CTR_EL0", "L1Ip")
 
 
 def _check_ctr(guest: Guest, value: int, limit: int) -> int | Refused:
-    """VPIPT and AIVIVT instruction caches are not emulated; PIPT may be shown as VIPT."""
+    """Where the policy is written: PIPT may be shown as VIPT; VPIPT and AIVIVT caches are not emulated."""
+    if not _L1IP.mask & guest.masks.effective.get(_L1IP.register, 0):
+        return value
     if _L1IP.extract(value) in (0, 1):
         return Refused(rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3")
     return value

@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.cpu.legality import FP, SME, SVE, Unit
 from armkvm.model.profile import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.trap_behaviours import RAS_BY_FIELD
-from armkvm.model.vector_behaviours import SME_GUESTS
+from armkvm.model.vector_behaviours import SME_GUESTS, SMPRI_READS_TRAP
 
 
 class Answer(Enum):
@@ -70,7 +72,7 @@ ROWS: tuple[GuestRow, ...] = (
     GuestRow("SCXTNUM_EL0 SCXTNUM_EL1", "HCR_EL2.EnSCXT", _U),
     GuestRow("SMIDR_EL1", "HCR_EL2.TID1", Answer.IDENTITY, "", WRITABLE_IMP_ID),
     GuestRow("CCSIDR2_EL1", "HCR_EL2.TID2", Answer.IDENTITY),
-    GuestRow("SMPRI_EL1", "HFGWTR_EL2.nSMPRI_EL1", _Z, "FEAT_SME", SME_GUESTS),
+    GuestRow("SMPRI_EL1", "", _Z, "FEAT_SME", SME_GUESTS),  # by FINE_TRAPS
     GuestRow("ACTLR_EL1", "HCR_EL2.TACR", Answer.IGNORED_WRITES),
     GuestRow("CCSIDR_EL1", "HCR_EL2.TID2", _E),
     GuestRow(
@@ -146,6 +148,31 @@ HCR: dict[str, int] = {
     "ATA": 56, "TTLBOS": 55, "TID4": 49, "API": 41, "APK": 40, "TEA": 37, "TERR": 36, "RW": 31, "TID2": 17,
     "TID1": 16,
 }  # fmt: skip
+
+# CPTR_EL2 while a guest runs. A unit is open (its field 3 with HCR_EL2.E2H, its trap bit 0 without) if
+# the vCPU has the feature, "" being none in particular, and owns the registers.
+CPTR_UNITS: tuple[tuple[Unit, F | None], ...] = ((FP, None), (SVE, F.SVE), (SME, F.SME))
+CPTR_VHE_ALWAYS: dict[str, int] = {"TAM": 30, "TTA": 28}
+CPTR_NVHE_ALWAYS: dict[str, int] = {"TAM": 30, "TTA": 20}
+CPTR_NVHE_RES1 = 0x22FF
+"""RES1 without HCR_EL2.E2H: bits 13, 9 and 7 to 0; TSM (12) and TZ (8) are RES1 on CPUs without the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FineTrap:
+    """A fine-grained trap that does not make the access UNDEFINED: KVM answers by the register's row."""
+
+    name: str
+    sides: str
+    feature: str
+    since: str
+
+
+# The first row that names a bit and holds on the kernel decides.
+FINE_TRAPS: tuple[FineTrap, ...] = (
+    FineTrap("nSMPRI_EL1", "rw", "FEAT_SME", SMPRI_READS_TRAP),
+    FineTrap("nSMPRI_EL1", "w", "FEAT_SME", SME_GUESTS),
+)
 
 # Before the tables of conditions: the bits 6.12 made UNDEFINED by hand.
 FGU_BY_HAND: frozenset[str] = frozenset((

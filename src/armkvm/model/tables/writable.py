@@ -18,6 +18,10 @@ Source: Linux arch/arm64/kvm/sys_regs.c and arch/arm64/kernel/cpufeature.c of 6.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field_of, named_fields
@@ -188,8 +192,7 @@ def _entry(kernel: str, entries: tuple[tuple[str, int, str], ...]) -> tuple[int,
     return next((held[since] for since in reversed(LINEAGE[kernel]) if since in held), (0, ""))
 
 
-def _effective(kernel: str, reg: SysReg, entries: tuple[tuple[str, int, str], ...]) -> int:
-    mask, unknown = _entry(kernel, entries)
+def _effective(reg: SysReg, mask: int, unknown: str) -> int:
     stuck = {field_of(reg, name) for name in unknown.split()}
     fields = (field for field in named_fields(reg) if field not in stuck)
     return sum(field.mask for field in fields if not field.mask & ~mask)
@@ -204,5 +207,31 @@ _REPORTED: dict[str, dict[SysReg, int]] = {
     for kernel in LINEAGE
 }
 _EFFECTIVE: dict[str, dict[SysReg, int]] = {
-    kernel: {reg: _effective(kernel, reg, entries) for reg, entries in _BY_REGISTER} for kernel in LINEAGE
+    kernel: {reg: _effective(reg, *_entry(kernel, entries)) for reg, entries in _BY_REGISTER}
+    for kernel in LINEAGE
 }
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # equal ones are one and the same, see `masks_of`
+class Masks:
+    """What userspace may write on a host: as its kernel's rows say, or as the host itself reported."""
+
+    kernel: str
+    reported: Mapping[SysReg, int]
+    effective: Mapping[SysReg, int]
+
+
+@lru_cache(maxsize=256)
+def masks_of(kernel: str, aarch32_el0: bool, probed: frozenset[tuple[SysReg, int]] | None = None) -> Masks:
+    """The masks of a host with that kernel; `probed` is what the ioctl answered there, if that is known.
+
+    A reported field that the kernel's rows say to be stuck stays so.
+    """
+    rows = reported_masks(kernel, aarch32_el0=aarch32_el0)
+    if probed is None or probed == frozenset(rows.items()):
+        return Masks(kernel, rows, _EFFECTIVE[kernel])
+    unknown = {reg: _entry(kernel, entries)[1] for reg, entries in _BY_REGISTER}
+    reported = dict(sorted(probed))
+    return Masks(
+        kernel, reported, {reg: _effective(reg, mask, unknown.get(reg, "")) for reg, mask in reported.items()}
+    )

@@ -186,6 +186,14 @@ def check_complete(vm: Vm) -> Refused | None:
     return check_bases(vm)
 
 
+def serves(vm: Vm, address: int) -> bool:
+    """Whether a guest's access of that address is the GIC's to answer."""
+    gic = vm.gic
+    if gic is None:
+        return False
+    return _overlap(address, 1, gic.dist_base, DIST_SIZE) or _meets_region(vm, address, 1)
+
+
 def _meets_region(vm: Vm, base: int, size: int) -> bool:
     regions = vm.in_kernel_gic.regions
     return any(_overlap(base, size, one.base, one.size(len(vm.vcpus))) for one in regions)

@@ -1,6 +1,6 @@
 """A host's facts, learnt from it through the protocol alone.
 
-Everything is asked of VMs made for the purpose and closed again; none of them has memory or runs.
+Everything is asked of VMs made for the purpose and closed again; none of them has memory, no guest runs.
 What a place does not show stays out: the lengths of single CPUs that differ (only what guests can
 have is seen), and the Features line of /proc/cpuinfo.
 
@@ -10,24 +10,28 @@ The same host gives the same facts, but for `VOLATILE`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 
 from armkvm.abi import vls
-from armkvm.abi.attributes import VgicAddr, VgicCtrl, VgicGroup, cpu_sysreg
+from armkvm.abi.attributes import VgicGroup, cpu_sysreg
 from armkvm.abi.caps import SME_CAPS, Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DEVICE_NAMES, DeviceType
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.cpus import cpu_of
+from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
-from armkvm.backends.base import Device, System, Vcpu, Vm
+from armkvm.backends.base import System, Vcpu, Vm
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError
 from armkvm.hosts.hostfile import CAP_OF, DEFAULT_IPA_BITS
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
+from armkvm.model.sysregs.idrules import SHOWN_ONCE
+from armkvm.probe.kernel import Subject, behaviours
+from armkvm.probe.scratch import gic_of, initialise, read, vcpu_of, write
 from armkvm.state import CpuVectors, HostFacts
 
 VOLATILE: Mapping[str, str] = {
@@ -56,7 +60,6 @@ _VARIANTS: Mapping[str, frozenset[F]] = {
 }
 _GIC_REGISTERS = ("ICC_CTLR_EL1", "ICC_SRE_EL1")
 _GIC_EL2_REGISTERS = ("ICH_VTR_EL2", "ICH_VMCR_EL2", "ICH_HCR_EL2")
-_DISTRIBUTOR, _REDISTRIBUTORS = 0x0800_0000, 0x080A_0000  # as far as addresses go; nothing is there
 _MTE = field("ID_AA64PFR1_EL1", "MTE")
 _MTE_FLAGS = {2: ("mte",), 3: ("mte", "mte3")}
 _MIDR = id_of(sysreg("MIDR_EL1"))
@@ -76,6 +79,7 @@ def probe(system: System, name: str = "") -> HostFacts:
         target = vm.preferred_target()[0]
         masks = _writable_masks(vm)
         devices = frozenset(kind for kind in DEVICE_NAMES if _can_make(vm, kind))
+    hidden, hides = _shown_once(system, known.nv if known else 0)
     return HostFacts(
         name=name or re.sub("[^a-z0-9]+", "-", cpu.lower()).strip("-"),
         cpu=cpu,
@@ -91,6 +95,8 @@ def probe(system: System, name: str = "") -> HostFacts:
         values=values,
         cpu_flags=_mte_flags(system),
         writable_masks=masks,
+        hidden=hidden,
+        behaviours=behaviours(Subject(system, features, devices)) | hides,
         vgic=_vgic(system, features) if DeviceType.ARM_VGIC_V3 in devices else {},
         origin=f"probed under {system.kernel}",
     )
@@ -152,19 +158,11 @@ def _accepts(system: System, features: set[F]) -> bool:
 # -- registers -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _vcpu(system: System, features: frozenset[F]) -> Iterator[Vcpu]:
-    """A vCPU of its own VM, not finalized."""
-    with system.create_vm() as vm, vm.create_vcpu(0) as vcpu:
-        vcpu.init(features | {F.PSCI_0_2})
-        yield vcpu
-
-
 def _lengths(system: System, features: frozenset[F], feature: F) -> VectorLengths:
     """The lengths that a vCPU can have: what its set is before anything was chosen."""
     if feature not in features:
         return VectorLengths()
-    with _vcpu(system, frozenset((feature,))) as vcpu:
+    with vcpu_of(system, (feature,)) as (_, vcpu):
         low = RegId.sve_vls() if feature is F.SVE else RegId.sme_vls()
         for reg in (low, RegId(low | 0xFFFF)):  # the places that revisions put SME's at
             with suppress(KvmError):
@@ -174,7 +172,7 @@ def _lengths(system: System, features: frozenset[F], feature: F) -> VectorLength
 
 def _values(system: System, features: frozenset[F], extra: frozenset[F]) -> dict[RegId, int]:
     """The host's registers on a vCPU with everything the host has, and `extra`."""
-    with _vcpu(system, features - _APART | extra) as vcpu:
+    with vcpu_of(system, features - _APART | extra) as (_, vcpu):
         if {F.SVE, F.SME} & features:
             vcpu.finalize(F.SVE)
         found = {}
@@ -182,6 +180,37 @@ def _values(system: System, features: frozenset[F], extra: frozenset[F]) -> dict
             with suppress(KvmError):
                 found[reg] = int.from_bytes(vcpu.get_one_reg(reg), "little")
         return found
+
+
+def _shown_once(system: System, cpu_nv: int) -> tuple[dict[RegId, int], dict[str, bool]]:
+    """The CPU's own values of fields that kernels showed once, and whether this one hides them.
+
+    A kernel that hides a field takes exactly the CPU's value of it, and drops that.
+    """
+    hidden: dict[RegId, int] = {}
+    hides: dict[str, bool] = {}
+    with vcpu_of(system) as (_, vcpu):
+        for part, behaviour in SHOWN_ONCE:
+            reg = id_of(part.register)
+            value = read(vcpu, reg)
+            shown = part.extract(value)
+            taken = 0 if shown else _taken_back(vcpu, reg, part, value)
+            if shown or taken:
+                hidden[reg] = part.insert(hidden.get(reg, 0), shown or taken)
+                hides[behaviour] = bool(taken)
+            elif part.name == "NV" and cpu_nv:
+                hides[behaviour] = False
+    return hidden, hides
+
+
+def _taken_back(vcpu: Vcpu, reg: RegId, part: Field, value: int) -> int:
+    """The value of a field that the kernel accepts and drops; 0 if there is none."""
+    for tried in range(1, 1 << part.width):
+        with suppress(KvmError):
+            write(vcpu, reg, part.insert(value, tried))
+            if read(vcpu, reg) == value:
+                return tried
+    return 0
 
 
 def _writable_masks(vm: Vm) -> dict[RegId, int] | None:
@@ -225,22 +254,11 @@ def _vgic(system: System, features: frozenset[F]) -> dict[str, int]:
 
 def _gic_registers(system: System, features: frozenset[F], names: tuple[str, ...]) -> dict[str, int]:
     found: dict[str, int] = {}
-    with system.create_vm() as vm, suppress(KvmError):
-        gic = vm.create_device(DeviceType.ARM_VGIC_V3)
-        if gic is None:
-            return found
-        with gic, vm.create_vcpu(0) as vcpu:
-            vcpu.init(features | {F.PSCI_0_2})
-            _initialise(gic)
-            for name in names:
-                with suppress(KvmError):
-                    found[name] = int.from_bytes(
-                        gic.get_attr(VgicGroup.CPU_SYSREGS, cpu_sysreg(sysreg(name))), "little"
-                    )
+    with suppress(KvmError), vcpu_of(system, features) as (vm, _), gic_of(vm) as gic:
+        initialise(gic)
+        for name in names:
+            with suppress(KvmError):
+                found[name] = int.from_bytes(
+                    gic.get_attr(VgicGroup.CPU_SYSREGS, cpu_sysreg(sysreg(name))), "little"
+                )
     return found
-
-
-def _initialise(gic: Device) -> None:
-    for kind, address in ((VgicAddr.DIST, _DISTRIBUTOR), (VgicAddr.REDIST, _REDISTRIBUTORS)):
-        gic.set_attr(VgicGroup.ADDR, kind, address.to_bytes(8, "little"))
-    gic.set_attr(VgicGroup.CTRL, VgicCtrl.INIT)

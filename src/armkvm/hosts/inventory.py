@@ -1,0 +1,217 @@
+"""Hosts by the thousand: a folder of host files, JSON lines, or Parquet; equal ones read once.
+
+Most hosts of a fleet are alike but for their names. A record is therefore looked up by its bytes
+without the name; only the first of its kind is parsed and checked. `Inventory` holds each kind of
+host once, by the fingerprint of its facts, with the labels of all hosts that are of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from armkvm.documents import Limits, parse_json, read_bounded
+from armkvm.errors import Fault, InputError, MissingFacts
+from armkvm.hosts import library
+from armkvm.hosts.hostfile import fingerprint
+from armkvm.state import HostFacts
+
+LINE_LIMITS = Limits(size=1 << 20, depth=12, items=40_000)
+MOST_HOSTS = 10_000_000
+_NAME = re.compile(rb'"name":\s?"([A-Za-z0-9][A-Za-z0-9._+-]{0,63})",?\s*')
+
+Place = tuple[str, str, int]
+"""Where a record stands: file, unit and number, as in ``("fleet.jsonl", "", 17)``; 0 for a whole file."""
+
+Other = Callable[[bytes, str], HostFacts | None]
+"""Reads what is no host file, such as a fingerprint; None if it is not of its kind either."""
+
+
+@dataclass(slots=True)
+class Inventory:
+    """Hosts by kind: `facts` and `labels` by its number; `broken` records with their faults."""
+
+    facts: dict[int, HostFacts] = field(default_factory=dict)
+    labels: dict[int, list[str]] = field(default_factory=dict)
+    broken: list[InputError] = field(default_factory=list)
+    _numbers: dict[Hashable, int] = field(default_factory=dict)
+    _kinds: dict[bytes, int | InputError] = field(default_factory=dict)
+    _known: dict[str, tuple[int, Place]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, label: str, facts: HostFacts, where: str) -> None:
+        """One more host."""
+        self._join(label, self._kind(facts), (where, "", 0))
+
+    def __contains__(self, label: str) -> bool:
+        return label in self._known
+
+    def move(self, labels: Collection[str], kind: int, facts: HostFacts) -> None:
+        """Hosts that leave their kind because their facts changed, such as their kernel."""
+        gone = frozenset(labels)
+        kept = [label for label in self.labels.pop(kind) if label not in gone]
+        if kept:
+            self.labels[kind] = kept
+        self.labels.setdefault(self._kind(facts), []).extend(labels)
+
+    def add_record(self, place: Place, data: bytes, label: str = "", other: Other | None = None) -> None:
+        """One more host, from a record; what is wrong with it goes to `broken`.
+
+        It is called `label`, or by the name it gives itself.
+        """
+        key, name = _without_name(data)
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = self._judge(data, label or name, place, other)
+        self.add_alike(label or name, kind, place)
+
+    def kind_of(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
+        """The kind of a record that need not name its host, or what is wrong with it."""
+        key, named = _without_name(data)
+        kind = self._kinds.get(key)
+        if kind is None:
+            if not named and data.startswith(b"{") and b'"format"' in data:
+                data = b'{"name": "host", ' + data[1:]
+            kind = self._kinds[key] = self._judge(data, name, place, other)
+        return kind
+
+    def add_alike(self, name: str, kind: int | InputError, place: Place) -> None:
+        """One more host of a kind, or one more record with the same faults."""
+        if isinstance(kind, InputError):
+            self.broken.append(InputError(_told(place), kind.faults))
+        else:
+            self._join(name or self.facts[kind].name, kind, place)
+
+    def _judge(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
+        """The kind of a record that is unlike all before it, or what is wrong with it."""
+        where = _told(place)
+        try:
+            return self._kind(_read(data, name or where, where, other))
+        except InputError as bad:
+            return bad
+        except MissingFacts as bad:
+            return InputError(where, [Fault("$", str(bad))])
+
+    def _kind(self, facts: HostFacts) -> int:
+        kind = self._numbers.setdefault(fingerprint(facts), len(self._numbers))
+        self.facts.setdefault(kind, facts)
+        return kind
+
+    def _join(self, label: str, kind: int, place: Place) -> None:
+        if len(self._known) > MOST_HOSTS:
+            raise InputError(place[0], [Fault("file", f"expected at most {MOST_HOSTS:,} hosts in all")])
+        known = self._known.setdefault(label, (kind, place))
+        if known[1] is place:
+            self.labels.setdefault(kind, []).append(label)
+        elif known != (kind, place):  # the same host named twice is one
+            fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
+            self.broken.append(InputError(_told(place), [fault]))
+
+
+def _without_name(data: bytes) -> tuple[bytes, str]:
+    """A record without the member that names its host, and the name."""
+    found = _NAME.search(data)
+    if found is None:
+        return data, ""
+    return data[: found.start()] + data[found.end() :], found[1].decode()
+
+
+def _told(place: Place) -> str:
+    file, unit, number = place
+    return f"{file}:{unit}{number}" if number else file
+
+
+def _read(data: bytes, name: str, where: str, other: Other | None) -> HostFacts:
+    if other is not None and (facts := other(data, where)) is not None:
+        return facts
+    tree, faults = parse_json(data, where, library.LIMITS)
+    return library.from_tree(tree, faults, name, where)
+
+
+# -- where records come from -----------------------------------------------------------------------
+
+
+def is_inventory(path: Path) -> bool:
+    """Whether a path holds many hosts rather than one."""
+    return path.is_dir() or path.suffix in {".jsonl", ".ndjson", ".parquet"}
+
+
+def read_into(inventory: Inventory, path: Path, other: Other | None = None) -> Iterator[None]:
+    """Add all hosts of an inventory, yielding after each record."""
+    if path.is_dir():
+        yield from _folder(inventory, path, other)
+    elif path.suffix == ".parquet":
+        yield from _parquet(inventory, path, other)
+    else:
+        yield from _lines(inventory, path, other)
+
+
+def _folder(inventory: Inventory, folder: Path, other: Other | None) -> Iterator[None]:
+    """Host files at any depth, called by their paths."""
+    for file in sorted(folder.rglob("*.json")):
+        label = str(file.relative_to(folder).with_suffix(""))
+        try:
+            inventory.add_record((str(file), "", 0), read_bounded(file, library.LIMITS.size), label, other)
+        except InputError as bad:
+            inventory.broken.append(bad)
+        yield
+
+
+def _lines(inventory: Inventory, path: Path, other: Other | None) -> Iterator[None]:
+    """A host file to a line."""
+    name, number, most = str(path), 0, LINE_LIMITS.size
+    try:
+        with path.open("rb", buffering=most) as file:
+            while line := file.readline(most + 1):
+                number += 1
+                if len(line) > most:
+                    raise InputError(f"{name}:{number}", [Fault("line", f"expected at most {most:,} bytes")])
+                if not line.isspace():
+                    inventory.add_record((name, "", number), line, other=other)
+                    yield
+    except OSError as bad:
+        raise InputError(name, [Fault("file", f"cannot be read: {bad.strerror}")]) from bad
+
+
+def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[None]:
+    """Columns ``name`` and ``host``, the latter a host file's text, which may leave out the name."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError:
+        raise InputError(
+            str(path), [Fault("file", "Parquet needs pyarrow: pip install armkvm[fleet]")]
+        ) from None
+    try:
+        with pq.ParquetFile(path, read_dictionary=["host"]) as file:
+            row = 0
+            for batch in file.iter_batches(columns=["name", "host"], batch_size=8192):
+                names, hosts = batch.column(0).to_pylist(), batch.column(1)
+                if not pa.types.is_dictionary(hosts.type):
+                    hosts = hosts.dictionary_encode()
+                texts = [_bytes(text) for text in hosts.dictionary.to_pylist()]
+                kinds: dict[int, int | InputError] = {}
+                for name, index in zip(names, hosts.indices.to_pylist(), strict=True):
+                    row += 1
+                    place = (str(path), "row ", row)
+                    if not isinstance(name, str) or not _LABEL.fullmatch(name) or index is None:
+                        fault = Fault("name", "expected a name of printable characters, and a host")
+                        inventory.broken.append(InputError(_told(place), [fault]))
+                    else:
+                        if index not in kinds:
+                            kinds[index] = inventory.kind_of(texts[index], name, place, other)
+                        inventory.add_alike(name, kinds[index], place)
+                    yield
+    except (pa.ArrowException, OSError, KeyError) as bad:
+        raise InputError(str(path), [Fault("file", f"is no such Parquet file: {bad}")]) from bad
+
+
+_LABEL = re.compile(r"[!-~][ -~]{0,199}")
+
+
+def _bytes(text: object) -> bytes:
+    return text.encode() if isinstance(text, str) else text if isinstance(text, bytes) else b""

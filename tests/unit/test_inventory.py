@@ -1,0 +1,174 @@
+"""Fleets in a folder, JSON lines and Parquet: equal hosts are one kind, broken ones are named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from armkvm.cli.main import run
+from armkvm.documents import Limits, parse_json
+from armkvm.errors import Fault, InputError
+from armkvm.hosts import hostfile, inventory, library
+from armkvm.hosts.hostfile import fingerprint
+from armkvm.hosts.inventory import Inventory, is_inventory, read_into
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+V1, N2 = library.builtin("neoverse-v1", "7.3"), library.builtin("neoverse-n2", "7.3")
+FLEET = {"a": V1, "b": N2, "c": V1, "d": V1}
+
+
+def tree(label: str, **changes: object) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(hostfile.encode(replace(FLEET[label], name=label)))
+    return {**made, **changes}
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    for label in FLEET:
+        (path / f"{label}.json").write_text(json.dumps(tree(label), indent=1))
+    return path
+
+
+def lines(path: Path) -> Path:
+    path.write_text("".join(json.dumps(tree(label)) + "\n" for label in FLEET))
+    return path
+
+
+def parquet(path: Path) -> Path:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    texts = pa.array([json.dumps(tree(label)) for label in FLEET]).dictionary_encode()
+    pq.write_table(pa.table({"name": pa.array(list(FLEET)), "host": texts}), path)
+    return path
+
+
+def nameless_parquet(path: Path) -> Path:
+    """The form that a fleet's Parquet takes best: equal texts, which it keeps once."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    texts = []
+    for label in FLEET:
+        host = tree(label)
+        del host["name"]
+        texts.append(json.dumps(host))
+    pq.write_table(pa.table({"name": list(FLEET), "host": texts}), path)
+    return path
+
+
+def read(path: Path) -> Inventory:
+    found = Inventory()
+    for _ in read_into(found, path):
+        pass
+    return found
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [(folder, "fleet"), (lines, "f.jsonl"), (parquet, "f.parquet"), (nameless_parquet, "n.parquet")],
+)
+def test_equal_hosts_are_one_kind(form: Callable[[Path], Path], name: str, tmp_path: Path) -> None:
+    path = form(tmp_path / name)
+    assert is_inventory(path)
+    found = read(path)
+    assert (found.broken, len(found)) == ([], 4)
+    assert sorted(map(sorted, found.labels.values())) == [["a", "c", "d"], ["b"]]
+    assert {fingerprint(facts) for facts in found.facts.values()} == {fingerprint(V1), fingerprint(N2)}
+
+
+def test_equal_records_are_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def parse(data: bytes, source: str, limits: Limits) -> tuple[object, list[Fault]]:
+        parsed.append(source)
+        return parse_json(data, source, limits)
+
+    monkeypatch.setattr(inventory, "parse_json", parse)
+    assert len(read(lines(tmp_path / "f.jsonl"))) == 4
+    assert len(parsed) == 2
+
+
+def test_a_name_decides_nothing_and_a_kernel_does() -> None:
+    assert fingerprint(V1) == fingerprint(replace(V1, name="other", origin="elsewhere", notes=("x",)))
+    assert fingerprint(V1) != fingerprint(replace(V1, profile="7.2"))
+
+
+def test_broken_hosts_are_named_with_their_faults(tmp_path: Path) -> None:
+    """What is no JSON, a field outside its register, a name that comes twice."""
+    bad = [
+        json.dumps(tree("a")),
+        "{",
+        json.dumps(tree("b", cpus=[{"sve": "1-99"}])),
+        json.dumps(tree("a", caps={})),
+        json.dumps(tree("a")),
+    ]
+    path = tmp_path / "f.jsonl"
+    path.write_text("\n".join(bad))
+    found = read(path)
+    assert len(found) == 1
+    told = {broken.source: str(broken) for broken in found.broken}
+    assert list(told) == [f"{path}:{number}" for number in (2, 3, 4, 5)]
+    assert "expected JSON" in told[f"{path}:2"]
+    assert "$.cpus[0].sve" in told[f"{path}:3"]
+    assert "$.caps" in told[f"{path}:4"]
+    assert f"also the host of {path}:1" in told[f"{path}:5"]
+
+
+def test_equal_broken_records_are_each_named(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text("".join(json.dumps(tree("a", name=name, caps={})) + "\n" for name in "xyz"))
+    assert [broken.source for broken in read(path).broken] == [f"{path}:{number}" for number in (1, 2, 3)]
+
+
+def test_a_line_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_bytes(b" " * (inventory.LINE_LIMITS.size + 2))
+    with pytest.raises(InputError, match="at most"):
+        read(path)
+
+
+def test_a_broken_host_is_left_out_only_when_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "f.jsonl")
+    path.write_text(path.read_text() + "{\n")
+    assert run(["baseline", str(path)]) == 3
+    told = capsys.readouterr()
+    assert (told.out, f"{path}:5" in told.err) == ("", True)
+    assert run(["baseline", str(path), "--skip-broken", "--json"]) == 0
+    told = capsys.readouterr()
+    assert f"left out: {path}:5" in told.err
+    answer = json.loads(told.out)
+    assert answer["alike"] == {"a": ["a", "c", "d"], "b": ["b"]}
+    assert answer["guest"]["sve_vqs"] == [1]
+
+
+def test_the_same_host_named_twice_counts_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A fleet is a set: repeating a word of the command line changes nothing."""
+    assert run(["baseline", "max", "max", "max-vq4", "--json"]) == 0
+    repeated = capsys.readouterr().out
+    assert run(["baseline", "max", "max-vq4", "--json"]) == 0
+    assert capsys.readouterr().out == repeated
+
+
+def test_a_pattern_gives_many_hosts_another_kernel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A label is taken as it is before it is taken for a pattern."""
+    path = tmp_path / "fleet.jsonl"
+    old = library.builtin("neoverse-v1", "6.18")
+    lines = [
+        json.dumps({**json.loads(hostfile.encode(old)), "name": name}) for name in ("web-1", "web-2", "db-1")
+    ]
+    path.write_text("\n".join(lines))
+    assert run(["pools", str(path), "--kernel", "web-*=6.18+non-id-masks", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["pools"][0]["hosts"]) == 3
+    assert run(["pools", str(path), "--kernel", "web-*=7.3"]) in (0, 1, 4)
+    capsys.readouterr()
+    assert run(["pools", str(path), "--kernel", "mail-*=6.18"]) == 2
+    assert "no host of the fleet is called 'mail-*'" in capsys.readouterr().err
