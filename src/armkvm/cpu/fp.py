@@ -104,7 +104,7 @@ _EXIT = _CODE + 2 * _PAGE - 4
 OPERAND_BYTES = 256 * 256
 """The longest operand: every element of a ZA tile."""
 
-FPCR_DN = 1 << 25
+FPCR_DN, FPCR_FZ, FPCR_FZ16, FPCR_AHP = 1 << 25, 1 << 24, 1 << 19, 1 << 26
 _FPCR_USED = 0x07F80000  # DN, FZ, RMode, Stride, FZ16 and AHP live here; traps are not implemented
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from armkvm.cpu.sme import lookup, modes, outer, tiles
+from armkvm.cpu.sme import arrays, groups, lookup, modes, outer, tiles
 
-ROWS = (*modes.ROWS, *tiles.ROWS, *outer.ROWS, *lookup.ROWS)
+ROWS = (*modes.ROWS, *tiles.ROWS, *outer.ROWS, *lookup.ROWS, *arrays.ROWS, *groups.ROWS)

@@ -12,6 +12,7 @@ from armkvm.cpu.decode import Row
 from armkvm.cpu.fp import FPCR_DN
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import UNSIGNED, Bools, Lanes, Machine
+from armkvm.cpu.sve.bfloat import bf_add, bf_dot, half_dot, pairs
 
 _ALL_FLAGS = 0x9F
 
@@ -41,24 +42,58 @@ def fmopa(size: int) -> Callable[..., None]:
     return execute
 
 
-def _groups(m: Machine, n: int, p: int, from_size: int, signed_lanes: bool) -> Lanes:
-    """Zn's narrow lanes as 64-bit numbers, zero where inactive, four to a row."""
+def _groups(m: Machine, n: int, p: int, size: int, ways: int, signed_lanes: bool) -> Lanes:
+    """Zn's narrow lanes as 64-bit numbers, zero where inactive, so many to a row."""
+    from_size = size - ways.bit_length() + 1
     lanes = (m.i if signed_lanes else m.u)(n, from_size)
     chosen = np.where(m.active(p, from_size), lanes, lanes.dtype.type(0))
-    return chosen.astype(np.int64).reshape(-1, 4)
+    return chosen.astype(np.int64).reshape(-1, ways)
 
 
-def integer_mopa(size: int, left_signed: bool, right_signed: bool) -> Callable[..., None]:
-    """Sum of four products of quarter-width lanes, added to or subtracted from each element."""
+def integer_mopa(size: int, ways: int, left_signed: bool, right_signed: bool) -> Callable[..., None]:
+    """Sum of two or four products of narrower lanes, added to or subtracted from each element."""
 
     def execute(m: Machine, Zm: int, Pm: int, Pn: int, Zn: int, subtract: int, ZAda: int) -> None:
-        left = _groups(m, Zn, Pn, size - 2, left_signed)
-        right = _groups(m, Zm, Pm, size - 2, right_signed)
+        left = _groups(m, Zn, Pn, size, ways, left_signed)
+        right = _groups(m, Zm, Pm, size, ways, right_signed)
         products = (left @ right.T).view(np.uint64).astype(UNSIGNED[size])
         tile = m.tile(size, ZAda)
         tile[:] = tile - products if subtract else tile + products
 
     return execute
+
+
+def dot_mopa(bfloat: bool) -> Callable[..., None]:
+    """FMOPA and BFMOPA of halves into singles: sums of two products."""
+
+    def execute(m: Machine, Zm: int, Pm: int, Pn: int, Zn: int, subtract: int, ZAda: int) -> None:
+        zero = np.uint16(0)
+        left_active, right_active = m.active(Pn, 1).reshape(-1, 2), m.active(Pm, 1).reshape(-1, 2)
+        left = np.where(left_active, pairs(m, Zn), zero)
+        right = np.where(right_active, pairs(m, Zm), zero)
+        if subtract:
+            left = np.where(left_active, left ^ np.uint16(0x8000), zero)
+        count = m.counts[2]
+        rows, columns = left.repeat(count, axis=0), np.tile(right, (count, 1))
+        tile = m.tile(2, ZAda)
+        if bfloat:
+            result = bf_add(tile.reshape(-1), bf_dot(rows, columns))
+        else:
+            fpcr = m.vectors.fpcr | FPCR_DN
+            products = half_dot(m, rows, columns, fpcr)
+            result, _ = m.fp.run("fadd", 2, (tile.reshape(-1), products), fpcr, _ALL_FLAGS)
+        some = (left_active[:, None] & right_active[None, :]).any(axis=2)
+        np.copyto(tile, result.reshape(count, count), where=some)
+
+    return execute
+
+
+def bit_mopa(m: Machine, Zm: int, Pm: int, Pn: int, Zn: int, subtract: int, ZAda: int) -> None:
+    """BMOPA: how many bits of two words agree."""
+    agreeing = np.bitwise_count(~(m.u(Zn, 2)[:, None] ^ m.u(Zm, 2)[None, :])).astype(np.uint32)
+    tile = m.tile(2, ZAda)
+    total = tile - agreeing if subtract else tile + agreeing
+    np.copyto(tile, total, where=_both(m.active(Pn, 2), m.active(Pm, 2)))
 
 
 def add_across(size: int) -> Callable[..., None]:
@@ -88,7 +123,7 @@ ROWS = (
             f"{name} (4-way, 8 bits)",
             f"1010000 {u0} 10 {u1} {_WORD}",
             Check.STREAMING_ZA,
-            integer_mopa(2, left, right),
+            integer_mopa(2, 4, left, right),
         )
         for name, u0, u1, left, right in _KINDS
     ),
@@ -97,11 +132,24 @@ ROWS = (
             f"{name} (4-way, 16 bits)",
             f"1010000 {u0} 11 {u1} {_DOUBLEWORD}",
             Check.STREAMING_ZA,
-            integer_mopa(3, left, right),
+            integer_mopa(3, 4, left, right),
             "i16i64",
         )
         for name, u0, u1, left, right in _KINDS
     ),
+    *(
+        Row(
+            f"{name} (2-way)",
+            f"1010000 {u} 100 {_OPERANDS} 10 ZAda:2",
+            Check.STREAMING_ZA,
+            integer_mopa(2, 2, not u, not u),
+            "sme2",
+        )
+        for u, name in enumerate(("SMOPA, SMOPS", "UMOPA, UMOPS"))
+    ),
+    Row("FMOPA, FMOPS (2-way)", f"10000001 101 {_WORD}", Check.STREAMING_ZA, dot_mopa(False)),
+    Row("BFMOPA, BFMOPS (2-way)", f"10000001 100 {_WORD}", Check.STREAMING_ZA, dot_mopa(True)),
+    Row("BMOPA, BMOPS", f"10000000 100 {_OPERANDS} 10 ZAda:2", Check.STREAMING_ZA, bit_mopa, "sme2"),
     Row(
         "ADDHA, ADDVA (words)",
         "11000000 10 01000 vertical:1 Pm:3 Pn:3 Zn:5 000 ZAda:2",

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from armkvm.cpu.decode import Row
@@ -126,6 +128,64 @@ def st1q(m: Machine, Rm: int, v: int, Rs: int, Pg: int, Rn: int, za: int) -> Non
     _st1(m, 4, Rm, v, Rs, Pg, Rn, za)
 
 
+def _slices(m: Machine, count: int, size: int, v: int, Rs: int, tile_and_offset: int) -> list[Lanes]:
+    """Consecutive slices of a tile; the first one's number is a multiple of `count`."""
+    bits = max(0, 4 - size - count // 2)
+    number, offset = tile_and_offset >> bits, (tile_and_offset & (1 << bits) - 1) * count
+    slices = m.svl >> size
+    if slices < count:
+        raise Undefined
+    index = m.x[12 + Rs] & 0xFFFFFFFF
+    first = index - index % count + offset
+    tile = m.tile(size, number)
+    return [tile[:, (first + i) % slices] if v else tile[(first + i) % slices] for i in range(count)]
+
+
+def mova_slices_to_vectors(count: int, size: int) -> Callable[..., None]:
+    def execute(m: Machine, v: int, Rs: int, za: int, Zd: int) -> None:
+        for i, lanes in enumerate(_slices(m, count, size, v, Rs, za)):
+            m.set_z(count * Zd + i, size, lanes)
+
+    return execute
+
+
+def mova_vectors_to_slices(count: int, size: int) -> Callable[..., None]:
+    def execute(m: Machine, v: int, Rs: int, Zn: int, za: int) -> None:
+        for i, lanes in enumerate(_slices(m, count, size, v, Rs, za)):
+            lanes[:] = m.u(count * Zn + i, size)
+
+    return execute
+
+
+def _array_vectors(m: Machine, count: int, Rv: int, offset: int) -> list[Lanes]:
+    """ZA vectors a half or a quarter of the array apart."""
+    stride = m.svl // count
+    first = ((m.x[8 + Rv] & 0xFFFFFFFF) + offset) % stride
+    return [m.za_row(first + i * stride) for i in range(count)]
+
+
+def mova_array_to_vectors(count: int) -> Callable[..., None]:
+    def execute(m: Machine, Rv: int, offset: int, Zd: int) -> None:
+        for i, row in enumerate(_array_vectors(m, count, Rv, offset)):
+            m.set_z(count * Zd + i, 0, row)
+
+    return execute
+
+
+def mova_vectors_to_array(count: int) -> Callable[..., None]:
+    def execute(m: Machine, Rv: int, Zn: int, offset: int) -> None:
+        for i, row in enumerate(_array_vectors(m, count, Rv, offset)):
+            row[:] = m.u(count * Zn + i, 0)
+
+    return execute
+
+
+def _slice_bits(count: int, size: int) -> str:
+    """How a tile and the first of `count` slices are written in three bits, "" where there are none."""
+    width = size + max(0, 4 - size - count // 2)
+    return "0" * (3 - width) + f" za:{width}"
+
+
 _SLICE = "Rm:5 v:1 Rs:2 Pg:3 Rn:5 0 za:4"
 ROWS = (
     Row("ZERO (tiles)", "11000000 00001000 00000000 mask:8", Check.ZA, zero),
@@ -147,4 +207,46 @@ ROWS = (
     Row("ST1B ... ST1D (tile slice)", f"11100000 size:2 1 {_SLICE}", Check.STREAMING_ZA, st1),
     Row("LD1Q (tile slice)", f"11100001 11 0 {_SLICE}", Check.STREAMING_ZA, ld1q),
     Row("ST1Q (tile slice)", f"11100001 11 1 {_SLICE}", Check.STREAMING_ZA, st1q),
+    *(
+        Row(
+            f"MOVA ({count} slices to vectors, .{'BHSD'[size]})",
+            f"11000000 {size:02b} 000110 v:1 Rs:2 00{count == 4:b} 00 {_slice_bits(count, size)} {place} 0",
+            Check.STREAMING_ZA,
+            mova_slices_to_vectors(count, size),
+            "sme2",
+        )
+        for count, place in ((2, "Zd:4"), (4, "Zd:3 0"))
+        for size in range(4)
+    ),
+    *(
+        Row(
+            f"MOVA (vectors to {count} slices, .{'BHSD'[size]})",
+            f"11000000 {size:02b} 000100 v:1 Rs:2 00{count == 4:b} {place} 000 {_slice_bits(count, size)}",
+            Check.STREAMING_ZA,
+            mova_vectors_to_slices(count, size),
+            "sme2",
+        )
+        for count, place in ((2, "Zn:4"), (4, "Zn:3 0"))
+        for size in range(4)
+    ),
+    *(
+        row
+        for count, zd, zn in ((2, "Zd:4 0", "Zn:4 0"), (4, "Zd:3 00", "Zn:3 00"))
+        for row in (
+            Row(
+                f"MOVA ({count} array vectors to vectors)",
+                f"11000000 00 000110 0 Rv:2 01{count == 4:b} 00 offset:3 {zd}",
+                Check.STREAMING_ZA,
+                mova_array_to_vectors(count),
+                "sme2",
+            ),
+            Row(
+                f"MOVA (vectors to {count} array vectors)",
+                f"11000000 00 000100 0 Rv:2 01{count == 4:b} {zn} 00 offset:3",
+                Check.STREAMING_ZA,
+                mova_vectors_to_array(count),
+                "sme2",
+            ),
+        )
+    ),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from armkvm.cpu.sve import (
+    bfloat,
     bitwise,
     compare,
     complexes,
     conversions,
+    counters,
     counts,
     dots,
     floating,
@@ -27,10 +29,12 @@ from armkvm.cpu.sve import (
 )
 
 ROWS = (
+    *bfloat.ROWS,
     *bitwise.ROWS,
     *compare.ROWS,
     *complexes.ROWS,
     *conversions.ROWS,
+    *counters.ROWS,
     *counts.ROWS,
     *dots.ROWS,
     *floating.ROWS,

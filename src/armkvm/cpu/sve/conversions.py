@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 
 from armkvm.cpu.decode import Row
+from armkvm.cpu.fp import FPCR_AHP, FPCR_FZ, FPCR_FZ16
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import SIGNED, UNSIGNED, Bools, Lanes, Machine
 from armkvm.cpu.sve.floating import ONE_POINT_ZERO, operate, quiet, sign_bit
 
 FPSR_IOC, FPSR_IDC = 1 << 0, 1 << 7
-FPCR_FZ, FPCR_FZ16, FPCR_AHP = 1 << 24, 1 << 19, 1 << 26
 
 
 def same_size(name: str, size: int) -> Callable[..., None]:
