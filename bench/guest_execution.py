@@ -1,16 +1,22 @@
 """Instructions per second of the PE, side by side with the bare engine in one run.
 
 Prints one line per measure: a base-instruction loop on the bare engine, on the PE, on the PE with an
-instruction budget; and emulated SVE and SME instructions.
+instruction budget; emulated SVE and SME instructions; and a matrix product by outer products against
+QEMU's user mode (`qemu-aarch64` or `qemu-aarch64-static`), start-up excluded.
 """
 
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import unicorn
 from unicorn import arm64_const as arm
 
@@ -31,6 +37,18 @@ LOOPS = {
     "SVE: eight integer adds in a row": (0x04A20020,) * 8,
     "SME: fmopa za0.s, p1/m, p1/m, z1.s, z2.s": (0x80822420,),
 }
+
+
+# c = a * b of 256 x 256 singles in streaming mode: x0 a by columns, x1 b by rows, x2 c by rows.
+MATRIX = (
+    0xD503477F, 0x04A0E3E3, 0xD2800004, 0xD2800005, 0xC0080011, 0x2598E3E0, 0x8B040806, 0x8B050827,
+    0xD2802008, 0xA540A0C0, 0xA540A0E1, 0x80810000, 0x911000C6, 0x911000E7, 0xF1000508, 0x54FFFF41,
+    0x5280000C, 0x8B042849, 0x8B050929, 0xE0BF0120, 0x91100129, 0x1100058C, 0x6B03019F, 0x54FFFF81,
+    0x8B0300A5, 0xF10400BF, 0x54FFFD41, 0x8B030084, 0xF104009F, 0x54FFFCC1, 0xD503467F,
+)  # fmt: skip
+"""smstart; tiles of za0.s: per step two ld1w and one fmopa; rows stored by st1w; smstop."""
+N, VQ, RET = 256, 4, 0xD65F03C0
+FMOPAS = N * (N // (4 * VQ)) ** 2
 
 
 class Registers:
@@ -98,6 +116,69 @@ def ours(body: tuple[int, ...], trips: int, vq: int, *, counted: bool = False, s
     return seconds(run)
 
 
+def matrix_here() -> float:
+    """Seconds for one product on the PE, which must be right."""
+    rng = np.random.default_rng(1)
+    a, b = (rng.integers(-8, 8, (N, N)).astype(np.float32) for _ in range(2))
+    ram = bytearray(0x200000)
+    ram[: 4 * len(MATRIX) + 4] = struct.pack(f"<{len(MATRIX) + 1}I", *MATRIX, HVC)
+    ram[0x80000:0xC0000], ram[0xC0000:0x100000] = a.T.tobytes(), b.tobytes()
+    memory = GuestMemory()
+    memory.add(BASE, ram)
+    lengths = VectorLengths([VQ])
+    pe = PE(PeFeatures(sve=lengths, sme=lengths), memory, Registers())
+    pe.core.pc = BASE
+    pe.core.x[:3] = [BASE + 0x80000, BASE + 0xC0000, BASE + 0x100000]
+    spent = seconds(lambda: require_hvc(pe))
+    if ram[0x100000:0x140000] != (a @ b).tobytes():
+        raise RuntimeError("the matrix product is wrong")
+    return spent
+
+
+def require_hvc(pe: PE) -> None:
+    stop = pe.run()
+    if stop.reason is not Reason.HVC:
+        raise RuntimeError(str(stop))
+
+
+def matrix_program(repetitions: int) -> bytes:
+    """A static ELF program that multiplies so many times and exits."""
+    place = (0xD2A00A00, 0xD2A00C01, 0xD2A00E02)  # x0, x1, x2 := 0x50_0000, 0x60_0000, 0x70_0000
+    start = (0xD2800014 | repetitions << 5, *place, 0x94000006, 0xF1000694, 0x54FFFF61)
+    words = (*start, 0xD2800000, 0xD2800BA8, 0xD4000001, *MATRIX, RET)
+    code = struct.pack(f"<{len(words)}I", *words)
+    ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, 0x400078, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 1, 7, 0, 0x400000, 0x400000, 120 + len(code), 0x400000, 0x1000)
+    return header + segment + code
+
+
+def matrix_in_qemu() -> float | None:
+    """Seconds for one product in QEMU's user mode, or None where it is not installed."""
+    program = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if program is None:
+        return None
+    cpu = f"max,sme-default-vector-length={16 * VQ}"
+    spent = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for repetitions in (1, 11):
+            path = Path(folder) / f"matrix{repetitions}"
+            path.write_bytes(matrix_program(repetitions))
+            path.chmod(0o755)
+            command = [program, "-cpu", cpu, str(path)]
+            spent[repetitions] = seconds(lambda command=command: subprocess.run(command, check=True))
+    return (spent[11] - spent[1]) / 10
+
+
+def compare_matrix() -> str:
+    here, there = matrix_here(), matrix_in_qemu()
+    text = f"matrix product {N} x {N}, SVL {128 * VQ}: {here:.2f} s here"
+    text += f", {FMOPAS / here / 1e3:.1f} thousand fmopa/s, which dominate it"
+    if there is None:
+        return f"{text}; QEMU's user mode is not installed"
+    return f"{text}; {there:.3f} s in QEMU's user mode, {here / there:.1f} times that"
+
+
 def main() -> None:
     out = sys.stdout.write
     base = LOOPS["base: add, eor, subs, b.ne"]
@@ -113,6 +194,7 @@ def main() -> None:
         spent = ours(body, trips, 4, svcr=3 if name.startswith("SME") else 0)
         rate = trips * len(body) / spent / 1e3
         out(f"{name:42} {rate:8.1f} thousand instructions/s at 512 bits\n")
+    out(compare_matrix() + "\n")
 
 
 if __name__ == "__main__":
