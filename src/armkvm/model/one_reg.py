@@ -14,7 +14,7 @@ from armkvm.abi.regid import KVM_REG_ARM64, RegClass
 from armkvm.model import caches, core_regs, firmware, matrix, rules, vectors
 from armkvm.model.lifecycle import GET_ONE_REG, SET_ONE_REG
 from armkvm.model.outcome import Refused
-from armkvm.model.sysregs.catalogue import BY_ID
+from armkvm.model.sysregs.catalogue import BY_ID, invariant_of
 from armkvm.model.sysregs.table import always
 from armkvm.model.vcpu import Vcpu
 
@@ -85,11 +85,27 @@ def _set_sysreg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
 
 
 def _get_unknown(vcpu: Vcpu, reg: int) -> bytes | Refused:
-    return Refused(rules.UNKNOWN_CLASS)
+    twin = invariant_of(vcpu.vm.profile, reg)
+    return Refused(rules.UNKNOWN_CLASS) if twin is None else _get_sysreg(vcpu, twin)
 
 
 def _set_unknown(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
-    return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
+    if data is None:
+        return Refused(rules.BAD_POINTER)
+    twin = invariant_of(vcpu.vm.profile, reg)
+    return Refused(rules.UNKNOWN_CLASS) if twin is None else _set_sysreg(vcpu, twin, data)
+
+
+def _get_sme(vcpu: Vcpu, reg: int) -> bytes | Refused:
+    found = matrix.get(vcpu, reg)
+    is_unknown = found.__class__ is Refused and found.rule is rules.UNKNOWN_CLASS
+    return _get_unknown(vcpu, reg) if is_unknown else found
+
+
+def _set_sme(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
+    refused = matrix.put(vcpu, reg, data)
+    is_unknown = refused is not None and refused.rule is rules.UNKNOWN_CLASS
+    return _set_unknown(vcpu, reg, data) if is_unknown else refused
 
 
 def _get_foreign(vcpu: Vcpu, reg: int) -> bytes | Refused:
@@ -108,7 +124,7 @@ _GET = _Handlers[_Get](
         RegClass.FW: firmware.get,
         RegClass.FW_FEAT_BMAP: firmware.get,
         RegClass.SVE: vectors.get,
-        RegClass.SME: matrix.get,
+        RegClass.SME: _get_sme,
     },
     _get_unknown,
     _get_foreign,
@@ -121,7 +137,7 @@ _SET = _Handlers[_Set](
         RegClass.FW: firmware.put,
         RegClass.FW_FEAT_BMAP: firmware.put,
         RegClass.SVE: vectors.put,
-        RegClass.SME: matrix.put,
+        RegClass.SME: _set_sme,
     },
     _set_unknown,
     _set_foreign,

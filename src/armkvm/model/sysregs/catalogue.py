@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from armkvm.abi.regid import RegClass
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
@@ -34,6 +35,22 @@ def _ahead(profile: KernelProfile) -> tuple[int, ...]:
         return ()
     invariant = _AHEAD_INVARIANT_6_1 if HOST_CACHE_GEOMETRY in profile else _AHEAD_INVARIANT
     return (*_AHEAD_TIMERS, *invariant)
+
+
+_CLASS = 0xFFF << 16
+_SYSREG = RegClass.SYSREG << 16
+
+
+def invariant_of(profile: KernelProfile, reg: int) -> int | None:
+    """The invariant register that an id of a class unknown to the kernel names after all.
+
+    Kernels with a table of its own for these looked there by encoding, whatever the class. Seen on 6.1
+    and 6.12, and no longer on 7.2.
+    """
+    if SYSREG_TABLE_IS_WHOLE in profile:
+        return None
+    twin = reg & ~_CLASS | _SYSREG
+    return twin if twin in _ahead(profile) and twin not in _AHEAD_TIMERS else None
 
 
 @cache
