@@ -35,8 +35,26 @@ _V_BYTES = 16
 _NO_Z = bytes(Z_BYTES - _V_BYTES)
 
 _SME, _FA64 = field("ID_AA64PFR1_EL1", "SME"), field("ID_AA64SMFR0_EL1", "FA64")
-_F64F64, _I16I64 = field("ID_AA64SMFR0_EL1", "F64F64"), field("ID_AA64SMFR0_EL1", "I16I64")
-_SVEVER, _PAN = field("ID_AA64ZFR0_EL1", "SVEver"), field("ID_AA64MMFR1_EL1", "PAN")
+# Extensions of the PE: no trap of KVM takes them away, so the CPU's own field decides, from a value on.
+_EXTENSIONS = {
+    name: (field(register, part), least)
+    for name, register, part, least in (
+        ("sve2", "ID_AA64ZFR0_EL1", "SVEver", 1),
+        ("sve2p1", "ID_AA64ZFR0_EL1", "SVEver", 2),
+        ("bitperm", "ID_AA64ZFR0_EL1", "BitPerm", 1),
+        ("pmull128", "ID_AA64ZFR0_EL1", "AES", 2),
+        ("bf16", "ID_AA64ZFR0_EL1", "BF16", 1),
+        ("b16b16", "ID_AA64ZFR0_EL1", "B16B16", 1),
+        ("i8mm", "ID_AA64ZFR0_EL1", "I8MM", 1),
+        ("f32mm", "ID_AA64ZFR0_EL1", "F32MM", 1),
+        ("f64mm", "ID_AA64ZFR0_EL1", "F64MM", 1),
+        ("f64f64", "ID_AA64SMFR0_EL1", "F64F64", 1),
+        ("i16i64", "ID_AA64SMFR0_EL1", "I16I64", 1),
+        ("f16f16", "ID_AA64SMFR0_EL1", "F16F16", 1),
+        ("sme2p1", "ID_AA64SMFR0_EL1", "SMEver", 2),
+        ("pan", "ID_AA64MMFR1_EL1", "PAN", 1),
+    )
+}
 
 
 def features_of(vcpu: Vcpu) -> PeFeatures:
@@ -54,13 +72,13 @@ def features_of(vcpu: Vcpu) -> PeFeatures:
         sve_trapped=cpu_has_sve,
         sme_trapped=any(one.sme for one in platform.facts.cpus) or "sme" in platform.facts.cpu_flags,
         sme2_trapped=_SME.extract(platform.value(id_of(_SME.register))) >= 2,
-        sve2=bool(_SVEVER.extract(cpu[int(id_of(_SVEVER.register))])),
         fa64=bool(_FA64.extract(guest[int(id_of(_FA64.register))])),
         sme2=_SME.extract(guest[int(id_of(_SME.register))]) >= 2,
-        f64f64=bool(_F64F64.extract(cpu[int(id_of(_F64F64.register))])),
-        i16i64=bool(_I16I64.extract(cpu[int(id_of(_I16I64.register))])),
         fpmr=BY_ID[_FPMR].visible(vcpu),
-        pan=bool(_PAN.extract(cpu[int(id_of(_PAN.register))])),
+        **{
+            name: part.extract(cpu[int(id_of(part.register))]) >= least
+            for name, (part, least) in _EXTENSIONS.items()
+        },
     )
 
 
