@@ -19,9 +19,9 @@ import pytest
 from tests.lab.conftest import OpenLab, why_not
 from tests.lab.watching import processes, within
 
-from armkvm.backends.lab import open_place
+from armkvm.backends.lab import open_place, place
 from armkvm.backends.lab.commands import clear, run
-from armkvm.backends.lab.place import LabOptions, LabSystem, open_lab
+from armkvm.backends.lab.place import LabOptions, LabSystem, Machine, open_lab
 from armkvm.backends.lab.shelf import Shelf
 from armkvm.errors import PlaceError
 
@@ -31,7 +31,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 OWNER = f"""\
 import os, sys, time
 sys.path.insert(0, {str(SOURCE)!r})
-from armkvm.backends.lab import open_place
+from armkvm.backends.lab import open_place, place
 print("starting", flush=True)
 system = open_place({CPU!r}, dict(word.split("=", 1) for word in sys.argv[2:]))
 if sys.argv[1] == "fork" and os.fork() == 0:
@@ -93,6 +93,21 @@ def test_a_second_lab_resumes_what_the_first_one_saved(lab: OpenLab) -> None:
         seconds = time.monotonic() - start
         assert system.machine.resumed
     assert seconds < 10, "a tenth of this where nothing else runs"
+
+
+@pytest.mark.parametrize("kernel", ["6.1", KERNEL, "7.3"])
+def test_time_passes_in_a_resumed_machine(monkeypatch: pytest.MonkeyPatch, lab: OpenLab, kernel: str) -> None:
+    """The kernel's timer is set anew, though the moment it was set for passed before anyone called."""
+    lab(CPU, kernel)
+
+    def opened_late(options: LabOptions, machine: Machine) -> LabSystem:
+        assert machine.resumed
+        time.sleep(6)
+        return LabSystem(options, machine)
+
+    monkeypatch.setattr(place, "LabSystem", opened_late)
+    options = LabOptions.parse(CPU, {"kernel": kernel})
+    assert run(options, ["sleep", "0.1"], out=print, err=print, limit=20) == 0
 
 
 @pytest.mark.parametrize("delay", [0.1, 0.5, 2.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from armkvm.backends.devkvm import open_place
+from armkvm.backends.devkvm.system import DevKvmSystem
 from armkvm.backends.lab.command import MAX_PIECE, Piece, decode_file, decode_run
 from armkvm.backends.remote import wire
 from armkvm.backends.remote.agent import serve
@@ -18,6 +20,7 @@ from armkvm.backends.remote.stream import Stream, StreamClosed
 AGENT_PORT, COMMAND_PORT = "armkvm.agent", "armkvm.command"
 _PORTS = Path("/sys/class/virtio-ports")
 _PORT_WAIT = 20.0
+_TIMER_ABSTIME = 1
 
 
 def _open_port(name: str) -> int:
@@ -86,6 +89,23 @@ def _run(stream: Stream, words: list[str], stdin: bytes) -> None:
     stream.write_frame(Piece.END, wire.encode(wire.I64, process.wait()))
 
 
+def _wake_timers() -> None:
+    """Have the kernel set its timer again, which in a resumed machine may be lost.
+
+    QEMU saves EL2's timer registers but not that they are running. The kernel, which sets its
+    timer only for what comes earlier, may then wait for one that never fires. A sleep until the
+    first nanosecond since boot comes before anything else it can be waiting for.
+    """
+    libc = ctypes.CDLL(None)
+    first = (ctypes.c_long * 2)(0, 1)  # struct timespec
+    libc.clock_nanosleep(time.CLOCK_MONOTONIC, _TIMER_ABSTIME, first, None)
+
+
+def _open_place() -> DevKvmSystem:
+    _wake_timers()
+    return open_place("", {})
+
+
 def _command_thread() -> None:
     fd = _open_port(COMMAND_PORT)
     serve_commands(Stream(fd, fd))
@@ -97,7 +117,7 @@ def main() -> None:
         threading.Thread(target=_command_thread, daemon=True).start()
         fd = _open_port(AGENT_PORT)
         stream = Stream(fd, fd)
-        while serve(stream, lambda: open_place("", {}), hello_timeout=None):
+        while serve(stream, _open_place, hello_timeout=None):
             pass
     finally:
         os.sync()
