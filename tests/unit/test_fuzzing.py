@@ -123,6 +123,14 @@ def test_several_processes_find_the_same(tmp_path: Path) -> None:
     assert alone.unexplained == together.unexplained
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_place_that_cannot_be_opened_is_said_as_ever(tmp_path: Path, jobs: int) -> None:
+    """From another process, too, the reason arrives whole."""
+    missing = f"model:{tmp_path}/missing.json"
+    with pytest.raises(InputError, match=r"missing\.json: file: cannot be read"):
+        finish(Plan(missing, "model:max", 20), tmp_path, jobs)
+
+
 def test_a_folder_belongs_to_one_campaign(tmp_path: Path) -> None:
     finish(Plan("model:max", "model:max", 1), tmp_path)
     with pytest.raises(InputError, match="a folder of its own"):

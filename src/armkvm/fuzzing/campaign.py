@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -179,18 +180,21 @@ def _results(plan: Plan, todo: Sequence[int], connect: Connect, jobs: int) -> It
         pool.shutdown(cancel_futures=True)
 
 
-_worker: Worker | None = None
+_open_worker: Callable[[], Worker]
 
 
 def _start(plan: Plan, connect: Connect) -> None:
-    """In a worker's process. Its places end with it: a lab never outlives its owner."""
-    global _worker  # noqa: PLW0603 - the one thing a process of the pool keeps
-    _worker = Worker(plan, connect)
+    """In a worker's process. Its places end with it: a lab never outlives its owner.
+
+    They are opened by the first batch, whose failure reaches the campaign; one here would not.
+    """
+    global _open_worker  # noqa: PLW0603 - the one thing a process of the pool keeps
+    _open_worker = cache(lambda: Worker(plan, connect))
 
 
 def _batch(numbers: Sequence[int]) -> list[Result]:
-    assert _worker is not None  # noqa: S101 - the pool's initializer
-    return [_worker.carry_out(number) for number in numbers]
+    worker = _open_worker()
+    return [worker.carry_out(number) for number in numbers]
 
 
 # -- the folder ------------------------------------------------------------------------------------
