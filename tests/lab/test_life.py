@@ -29,8 +29,9 @@ pytestmark = pytest.mark.lab
 CPU, KERNEL = "max", "6.12"
 SOURCE = Path(__file__).parents[2] / "src"
 OWNER = f"""\
-import os, sys, time
+import os, signal, sys, time
 sys.path.insert(0, {str(SOURCE)!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from armkvm.backends.lab import open_place, place
 print("starting", flush=True)
 system = open_place({CPU!r}, dict(word.split("=", 1) for word in sys.argv[2:]))

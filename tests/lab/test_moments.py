@@ -132,11 +132,23 @@ def test_nothing_stays_whoever_dies_and_whenever(scene: Scene, victim: str, numb
                     os.kill(pid, signal.SIGKILL)
             if mine:
                 assert owner.stdout
-                words = [line for line in owner.stdout if line.startswith("told")]
-                assert words, "one clear error, and the owner goes on"
+                assert told_or_lived_on(owner.stdout), "one clear error, or another machine instead"
     assert within(30, lambda: not scene.left()), [_words(pid) for pid in scene.left()]
     assert scene.all_files() == scene.files
     assert str(scene.shelf.parent) not in Path("/proc/net/unix").read_text()
+
+
+def told_or_lived_on(words: Iterator[str]) -> bool:
+    """Whether the owner said what happened; or went on, as it may when a machine dies while it is resumed.
+
+    It then boots another. Up to three lines may be from before the killing.
+    """
+    rounds = 0
+    for line in words:
+        rounds += line == "once\n"
+        if line.startswith("told") or rounds > 3:
+            return True
+    return False
 
 
 def _kind(pid: int) -> str:
