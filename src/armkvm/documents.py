@@ -15,14 +15,13 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from armkvm.errors import Fault, InputError
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How much of a stranger's document is looked at: bytes, nesting, and items all together."""
 
     size: int

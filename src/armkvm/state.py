@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from armkvm.abi.regid import SIZE_SHIFT, RegId
 from armkvm.abi.vcpu_features import VcpuFeature
@@ -83,8 +84,7 @@ class RegisterSet(Mapping[RegId, bytes]):
         return f"<RegisterSet of {len(self)} registers>"
 
 
-@dataclass(frozen=True, slots=True)
-class CpuVectors:
+class CpuVectors(NamedTuple):
     """The vector lengths of one physical CPU."""
 
     sve: VectorLengths = VectorLengths()
@@ -130,8 +130,7 @@ class HostFacts:
             raise ValueError("a host's facts need register values of a plain vCPU")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestCpu:
+class GuestCpu(NamedTuple):
     """A vCPU as a VM would be given it: what to ask KVM for, and what to write before it first runs.
 
     `id_registers` and `bitmaps` hold whole register values by id; a register left out keeps what
@@ -141,13 +140,12 @@ class GuestCpu:
     features: frozenset[VcpuFeature]
     sve: VectorLengths = VectorLengths()
     sme: VectorLengths = VectorLengths()
-    id_registers: Mapping[RegId, int] = field(default_factory=dict)
-    bitmaps: Mapping[RegId, int] = field(default_factory=dict)
+    id_registers: Mapping[RegId, int] = {}
+    bitmaps: Mapping[RegId, int] = {}
     psci_version: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acceptance:
+class Acceptance(NamedTuple):
     """What one host's KVM accepts for a vCPU with given features, before it first runs.
 
     `initial` holds the feature ID registers as initialised, which are also the most they may be
@@ -170,8 +168,7 @@ class Acceptance:
     psci_versions: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Mmio:
+class Mmio(NamedTuple):
     """KVM_EXIT_MMIO: the guest touched an address without memory."""
 
     address: int
@@ -179,16 +176,14 @@ class Mmio:
     is_write: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SystemEvent:
+class SystemEvent(NamedTuple):
     """KVM_EXIT_SYSTEM_EVENT: 1 shutdown, 2 reset, 3 crash, 4 wakeup, 5 suspend."""
 
     type: int
     data: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     """Why KVM_RUN returned: `reason` is KVM_EXIT_*, with what belongs to it.
 
     `executed` counts the guest's instructions if the run was given a limit on them, the one that

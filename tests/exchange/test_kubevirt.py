@@ -56,8 +56,8 @@ def test_a_baselines_name_is_the_same_for_everyone_for_ever() -> None:
 def test_a_baselines_name_depends_on_nothing_but_the_vcpu(guest: GuestCpu, shuffle: Any) -> None:  # noqa: ANN401
     rows: list[tuple[RegId, int]] = list(guest.id_registers.items())
     shuffle.shuffle(rows)
-    assert baseline_name(replace(guest, id_registers=dict(rows))) == baseline_name(guest)
-    assert baseline_name(replace(guest, features=guest.features ^ {F.POWER_OFF})) == baseline_name(guest)
+    assert baseline_name(guest._replace(id_registers=dict(rows))) == baseline_name(guest)
+    assert baseline_name(guest._replace(features=guest.features ^ {F.POWER_OFF})) == baseline_name(guest)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_baselines_name_depends_on_nothing_but_the_vcpu(guest: GuestCpu, shuff
     ],
 )
 def test_another_vcpu_has_another_name(changes: dict[str, Any]) -> None:
-    assert baseline_name(replace(V1_LIKE, **changes)) != baseline_name(V1_LIKE)
+    assert baseline_name(V1_LIKE._replace(**changes)) != baseline_name(V1_LIKE)
 
 
 # -- labels ----------------------------------------------------------------------------------------

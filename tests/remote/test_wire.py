@@ -28,6 +28,7 @@ exits = st.builds(
     st.none() | st.builds(Mmio, u64, st.binary(max_size=8), st.booleans()),
     st.none() | st.builds(SystemEvent, u32, st.lists(u64, max_size=16).map(tuple)),
     st.binary(max_size=256),
+    executed=st.none() | u64,
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     wire.U8.name: u8,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm.arch.tables.cpus import ROWS
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(NamedTuple):
     """One CPU design. `nv` is its ID_AA64MMFR2_EL1.NV."""
 
     implementer: int

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field as attribute
 from enum import Enum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import name_of
@@ -36,8 +36,7 @@ class Kind(Enum):
     RES1 = "RES1"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """The order of a field's values: direction, sign, and the safe value of an EXACT field."""
 
     direction: Direction

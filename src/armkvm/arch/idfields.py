@@ -6,7 +6,7 @@ the register exactly once. An unallocated encoding of the feature ID space is on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Direction, Field, Kind, Row
@@ -86,8 +86,7 @@ def decode(reg: SysReg, value: int) -> dict[str, int]:
     return {field.name: field.extract(value) for field in named_fields(reg)}
 
 
-@dataclass(frozen=True, slots=True)
-class FieldValue:
+class FieldValue(NamedTuple):
     """One field of one register value, for display."""
 
     field: Field

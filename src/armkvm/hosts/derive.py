@@ -12,8 +12,8 @@ arch/arm64/kvm/sys_regs.c of 6.1, 6.12 and 7.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field as attribute, replace
-from typing import TypeVar
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 from armkvm.abi.caps import SME_CAPS, Cap
 from armkvm.abi.regid import RegId
@@ -32,8 +32,7 @@ ALL_VARIANTS = ("plain", "el2", "el2_e2h0")
 EL2_VARIANTS = ALL_VARIANTS[1:]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seam:
+class Seam(NamedTuple):
     """What separates the facts under one kernel from those under the next newer known one.
 
     `hidden`: fields that only the newer kernel shows; `hidden_with_el2`: the same for vCPUs with
@@ -49,7 +48,7 @@ class Seam:
     hidden: tuple[Field, ...] = ()
     hidden_with_el2: tuple[Field, ...] = ()
     hides_once_shown: bool = False
-    caps: Mapping[int, int | None] = attribute(default_factory=dict)
+    caps: Mapping[int, int | None] = {}
     vm_caps: tuple[Cap, ...] = ()
     renumbered: tuple[tuple[int, int], ...] = ()
     features: frozenset[F] = frozenset()
@@ -63,9 +62,9 @@ def _fields(**registers: str) -> tuple[Field, ...]:
     )
 
 
-def _spanning(seams: tuple[Seam, ...], older: str, newer: str, **changes: object) -> Seam:
-    """One seam for several in a row, with some of its parts replaced."""
-    whole = Seam(
+def _spanning(seams: tuple[Seam, ...], older: str, newer: str) -> Seam:
+    """One seam for several in a row; not what they renumber, nor ids that only one side has."""
+    return Seam(
         older=older,
         newer=newer,
         hidden=tuple(part for seam in seams for part in seam.hidden),
@@ -75,7 +74,6 @@ def _spanning(seams: tuple[Seam, ...], older: str, newer: str, **changes: object
         vm_caps=tuple(cap for seam in seams for cap in seam.vm_caps),
         features=frozenset(feature for seam in seams for feature in seam.features),
     )
-    return replace(whole, **changes)  # type: ignore[arg-type]  # parts by name
 
 
 _RELEASES: tuple[Seam, ...] = (
@@ -153,7 +151,9 @@ SEAMS: tuple[Seam, ...] = (
         newer_only=(parse("SMIDR_EL1"),),
     ),
     # Revision 4 was based on 6.14, of which the model knows what it shares with 6.12.
-    _spanning(_RELEASES[1:4], "sme-v4", "sme-v12", renumbered=((_SME_CAP["sme-v4"], _SME_CAP["sme-v12"]),)),
+    _spanning(_RELEASES[1:4], "sme-v4", "sme-v12")._replace(
+        renumbered=((_SME_CAP["sme-v4"], _SME_CAP["sme-v12"]),)
+    ),
 )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi.caps import Cap
@@ -41,8 +41,7 @@ class Code(StrEnum):
     SOURCE = "source"
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """A row: the case, why KVM answers so, and what helps."""
 
     code: Code
@@ -221,8 +220,7 @@ def advice(code: Code, reg: RegId, number: int | None = None) -> Advice | None:
     return next(rows, None)
 
 
-@dataclass(frozen=True, slots=True)
-class FieldAdvice:
+class FieldAdvice(NamedTuple):
     """A row: ID register fields that are told apart from the rest, what a difference means, what helps."""
 
     fields: frozenset[str]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field as attribute
 from functools import reduce
+from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -31,8 +32,7 @@ GROUPS: tuple[tuple[F, ...], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class Loss(NamedTuple):
     """Something the best host could give and the baseline does not, with the hosts that cost it."""
 
     what: str
@@ -43,8 +43,7 @@ class Loss:
     is_field: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """A register or field for which no value suits every host.
 
     `camps` are the hosts by what they insist on, the largest first; leaving out all but one of
@@ -62,8 +61,7 @@ class Obstacle:
         return frozenset(host for _, hosts in self.camps[1:] for host in hosts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
+class Baseline(NamedTuple):
     """The answer for a fleet: what a VM can be given everywhere, or why there is no such thing.
 
     `to_leave_out` are the fewest hosts without which the others have a baseline.
@@ -76,8 +74,7 @@ class Baseline:
     to_leave_out: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(NamedTuple):
     """One register of a whole fleet: hosts by the value it starts with and what its fields accept.
 
     However many hosts there are, few are unlike in one register.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -70,8 +70,7 @@ def verdict(*, forth: bool, back: bool) -> Verdict:
     return Verdict.SUBSET if back else Verdict.INCOMPATIBLE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Direction:
+class Direction(NamedTuple):
     """One direction of a check: the vCPUs tried (one for a host), what came of each, and why.
 
     No `rehearsals` and a finding where the VM cannot even be made where it is to come from.
@@ -79,7 +78,7 @@ class Direction:
 
     rehearsals: tuple[Rehearsal, ...] = ()
     features: tuple[Feature, ...] = ()
-    findings: tuple[Finding, ...] = field(default_factory=tuple)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def possible(self) -> bool:
@@ -87,8 +86,7 @@ class Direction:
         return bool(self.rehearsals) and not any(found.blocking for found in self.findings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(NamedTuple):
     """The answer. `back` is None where there is no host to come back to: a snapshot's."""
 
     forth: Direction

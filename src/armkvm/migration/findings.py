@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi.regid import RegId
@@ -12,8 +12,7 @@ from armkvm.errors import KvmError, errno_name
 from armkvm.migration.advice import Code, advice
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing a move found.
 
     `blocking` findings mean that the state did not arrive whole. `asked` is what was to be set,

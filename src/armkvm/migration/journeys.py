@@ -8,7 +8,7 @@ restores every register meets that. So a VM is made on each host and restored on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.backends.base import System
@@ -22,8 +22,7 @@ Watch = Callable[[Iterable[str]], Iterable[str]]
 """Passes labels on, and may tell how far they are."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Difference(NamedTuple):
     """A register that VMs of the `sources` cannot have restored on the `destinations`."""
 
     what: str

@@ -11,10 +11,10 @@ v12 of the SME series; the project's recordings of both, where list order was tr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from itertools import groupby
+from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi import core
@@ -46,8 +46,7 @@ class Stage(Enum):
     MP_STATE = "a vCPU becomes runnable when everything else is in place"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One row: the registers it speaks of, the stage they belong to, and why."""
 
     name: str
@@ -219,8 +218,7 @@ def explain(reg: RegId) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFirst:
+class ReadFirst(NamedTuple):
     """A register that capture reads before it asks for the list, on vCPUs with a feature."""
 
     reg: RegId
@@ -237,8 +235,7 @@ READ_FIRST: tuple[ReadFirst, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Volatile:
+class Volatile(NamedTuple):
     """Bits that may differ when a restored register is read back, and why that is no loss."""
 
     reg: RegId

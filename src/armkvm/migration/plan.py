@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature
@@ -17,8 +17,7 @@ LENGTHS = (RegId.sve_vls(), RegId.sme_vls())
 """The pseudo-registers that hold sets of vector lengths."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One stage of a plan: the registers it writes (none for INIT and its like) and why now."""
 
     stage: Stage
@@ -34,8 +33,7 @@ class Step:
         return tuple(dict.fromkeys(map(ordering.rule_of, self.regs)))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Which registers are written in which order, before and after FINALIZE.
 
     `left` holds registers that the VM's first vCPU restores for all. `cleared` ones are written

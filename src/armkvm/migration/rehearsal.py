@@ -7,8 +7,8 @@ missing, extra or changed, in a given order of writing; checks are made of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.backends.base import System, Vcpu
@@ -39,8 +39,7 @@ class Order(StrEnum):
     """As KVM_GET_REG_LIST names them, after the vector lengths and FINALIZE: the naive way."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rehearsal:
+class Rehearsal(NamedTuple):
     """What a place answered. `lengths` and `refused` hold refusals, None where a call succeeded.
 
     `initial` is what the registers held before anything was written, `differs` what reads back
@@ -49,12 +48,12 @@ class Rehearsal:
     """
 
     init: KvmError | None
-    lengths: Mapping[RegId, KvmError | None] = field(default_factory=dict)
+    lengths: Mapping[RegId, KvmError | None] = {}
     finalize: KvmError | None = None
     finalized: bool = False
-    refused: Mapping[RegId, KvmError] = field(default_factory=dict)
-    initial: Mapping[RegId, bytes] = field(default_factory=dict)
-    differs: Mapping[RegId, bytes | None] = field(default_factory=dict)
+    refused: Mapping[RegId, KvmError] = {}
+    initial: Mapping[RegId, bytes] = {}
+    differs: Mapping[RegId, bytes | None] = {}
     missing_here: tuple[RegId, ...] = ()
     extra_here: tuple[RegId, ...] = ()
     listed: int = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.migration.findings import Finding
@@ -26,8 +26,7 @@ class Result(Enum):
     NOT_TRIED = "not tried after an earlier refusal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VcpuOutcome:
+class VcpuOutcome(NamedTuple):
     """What became of one vCPU's registers.
 
     `refused` holds errnos, `differs` what reads back instead; `extra` are registers that the
@@ -37,8 +36,8 @@ class VcpuOutcome:
     id: int
     plan: Plan
     tried: bool = False
-    refused: Mapping[RegId, int] = field(default_factory=dict)
-    differs: Mapping[RegId, bytes] = field(default_factory=dict)
+    refused: Mapping[RegId, int] = {}
+    differs: Mapping[RegId, bytes] = {}
     skipped: frozenset[RegId] = frozenset()
     extra: tuple[RegId, ...] = ()
 
@@ -59,8 +58,7 @@ class VcpuOutcome:
         return ((reg, self.result(reg)) for reg in self.plan.written + self.plan.left)
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
+class RestoreReport(NamedTuple):
     """The verdict: what was done with each vCPU, and every finding."""
 
     destination: Origin

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm.errors import ModelBug
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(NamedTuple):
     """One difference between kernels. `needs` names the behaviour it changes, "" if it stands alone."""
 
     name: str

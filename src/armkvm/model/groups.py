@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
@@ -12,8 +11,7 @@ from armkvm.model.outcome import Refused
 Of = TypeVar("Of")
 
 
-@dataclass(frozen=True, slots=True)
-class Group(Generic[Of]):
+class Group(NamedTuple, Generic[Of]):
     """What a group of attributes answers; an attribute number is the handlers' to know.
 
     `get` yields as many bytes as the attribute's type has; None means that nothing of the group is

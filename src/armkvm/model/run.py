@@ -180,7 +180,7 @@ def _counted(outcome: Exit | Refused, instructions: int | None, left: int | None
         return outcome
     if isinstance(outcome, Refused):
         return Refused(outcome.rule, outcome.detail, instructions - left)
-    return replace(outcome, executed=instructions - left)
+    return outcome._replace(executed=instructions - left)
 
 
 def _take_serror(vcpu: Vcpu, execution: Execution) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from armkvm.catalog import name_of
@@ -68,7 +67,7 @@ def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
     if found.guest is None:
         return summary(found)
     fields = [loss for loss in found.losses if loss.is_field]
-    parts = summary(replace(found, losses=tuple(loss for loss in found.losses if not loss.is_field)))
+    parts = summary(found._replace(losses=tuple(loss for loss in found.losses if not loss.is_field)))
     if fields:
         parts.append(f"  and {len(fields)} ID register fields lowered: armkvm baseline {' '.join(names)}")
     return parts

@@ -6,7 +6,6 @@ Source: Linux arch/arm64/kvm/debug.c, handle_exit.c (kvm_handle_guest_debug).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from errno import EINTR
 from struct import unpack_from
 
@@ -34,7 +33,7 @@ def run_counted(run: Callable[[], Exit], set_debug: Callable[[int], None], instr
                 refused.count = executed
                 raise
             if not _is_step(left):
-                return replace(left, executed=executed + 1)
+                return left._replace(executed=executed + 1)
             (syndrome,) = unpack_from("<I", left.payload)
             executed += 1 if syndrome & _EXECUTED_ONE else 0
     finally:

@@ -10,8 +10,8 @@ Source: Linux arch/arm64/kvm/sys_regs.c (set_id_aa64*_el1, arm64_check_features)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.encoding import SysReg
@@ -25,8 +25,7 @@ from armkvm.model.profile import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1, KernelProf
 from armkvm.model.tables.writable import AARCH32, Masks
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(NamedTuple):
     """All that the rules ask about: the kernel, the CPU, and whether the vCPU has EL2.
 
     `hardware`: the CPU's own values of fields that kernels showed once.

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field
@@ -160,18 +160,18 @@ HOST_EXACT: dict[Field, int] = {
 
 def reported_mask(kernel: str, reg: SysReg) -> int:
     """What the mask ioctl of `kernel` reports for `reg` on a host with 32-bit EL0; 0 if nothing."""
-    return _REPORTED[_known(kernel)].get(reg, 0)
+    return _reported_by(_known(kernel)).get(reg, 0)
 
 
 def reported_masks(kernel: str, *, aarch32_el0: bool) -> dict[SysReg, int]:
     """Every nonzero mask the ioctl of `kernel` reports, ascending by encoding."""
-    masks = _REPORTED[_known(kernel)]
+    masks = _reported_by(_known(kernel))
     return {reg: mask for reg, mask in masks.items() if aarch32_el0 or reg not in AARCH32}
 
 
 def effective_mask(kernel: str, reg: SysReg) -> int:
     """The bits of `reg` that userspace can change on `kernel`."""
-    return _EFFECTIVE[_known(kernel)].get(reg, 0)
+    return _effective_on(_known(kernel)).get(reg, 0)
 
 
 def writable_fields(kernel: str, reg: SysReg) -> tuple[Field, ...]:
@@ -198,18 +198,16 @@ def _effective(reg: SysReg, mask: int, unknown: str) -> int:
     return sum(field.mask for field in fields if not field.mask & ~mask)
 
 
-_REPORTED: dict[str, dict[SysReg, int]] = {
-    kernel: {
-        reg: mask
-        for reg, entries in _BY_REGISTER
-        if kernel not in UNREPORTED and (mask := _entry(kernel, entries)[0])
-    }
-    for kernel in LINEAGE
-}
-_EFFECTIVE: dict[str, dict[SysReg, int]] = {
-    kernel: {reg: _effective(reg, *_entry(kernel, entries)) for reg, entries in _BY_REGISTER}
-    for kernel in LINEAGE
-}
+@cache
+def _reported_by(kernel: str) -> dict[SysReg, int]:
+    if kernel in UNREPORTED:
+        return {}
+    return {reg: mask for reg, entries in _BY_REGISTER if (mask := _entry(kernel, entries)[0])}
+
+
+@cache
+def _effective_on(kernel: str) -> dict[SysReg, int]:
+    return {reg: _effective(reg, *_entry(kernel, entries)) for reg, entries in _BY_REGISTER}
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # equal ones are one and the same, see `masks_of`
@@ -229,7 +227,7 @@ def masks_of(kernel: str, aarch32_el0: bool, probed: frozenset[tuple[SysReg, int
     """
     rows = reported_masks(kernel, aarch32_el0=aarch32_el0)
     if probed is None or probed == frozenset(rows.items()):
-        return Masks(kernel, rows, _EFFECTIVE[kernel])
+        return Masks(kernel, rows, _effective_on(kernel))
     unknown = {reg: _entry(kernel, entries)[1] for reg, entries in _BY_REGISTER}
     reported = dict(sorted(probed))
     return Masks(

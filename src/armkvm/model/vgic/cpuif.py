@@ -9,7 +9,7 @@ Source: Linux arch/arm64/kvm/vgic-sys-reg-v3.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm.abi.attributes import cpu_sysreg_encoding
 from armkvm.abi.regid import RegId
@@ -45,8 +45,7 @@ _SRE_EL1, _SRE_EL2 = 0x7, 0xF
 """System registers on and no bypass; at EL2, EL1's may be enabled as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One register. `writable` are its read-only fields that NON_ID_MASKS gives to the VM."""
 
     reg: SysReg

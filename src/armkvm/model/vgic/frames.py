@@ -9,7 +9,7 @@ Source: Linux arch/arm64/kvm/vgic/vgic-mmio-v3.c, vgic-mmio.c; userspace's view 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from armkvm.model import device_rules
 from armkvm.model.device_behaviours import DIST_ID_BEFORE_INIT, IIDR_REVISION_IGNORED
@@ -27,8 +27,7 @@ _WORD = 0xFFFF_FFFF
 _ID_BITS, _ID_BITS_WITH_ITS = 10, 16
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """Registers at `offset` up to `offset + length`; `width` bits for each interrupt, or 0."""
 
     offset: int
