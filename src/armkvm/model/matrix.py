@@ -53,10 +53,13 @@ def row_count(vcpu: Vcpu) -> int:
     return vcpu.sme_max_vq * QUADWORD_BYTES
 
 
+def is_known(vcpu: Vcpu) -> bool:
+    """Whether the vCPU's kernel knows the SME class at all."""
+    return F.SME in vcpu.features or SME_GUESTS in vcpu.vm.profile
+
+
 def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG in the SME class."""
-    if F.SME not in vcpu.features and SME_GUESTS not in vcpu.vm.profile:
-        return Refused(rules.UNKNOWN_CLASS)
     if reg in _LENGTHS and _is_vls(vcpu, reg):
         if F.SME not in vcpu.features:
             return Refused(rules.NO_SME)
@@ -69,8 +72,6 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
 
 def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG in the SME class."""
-    if F.SME not in vcpu.features and SME_GUESTS not in vcpu.vm.profile:
-        return Refused(rules.UNKNOWN_CLASS if data is not None else rules.BAD_POINTER)
     if reg in _LENGTHS and _is_vls(vcpu, reg):
         return _put_vls(vcpu, data)
     refused = _check(vcpu, reg)

@@ -97,15 +97,11 @@ def _set_unknown(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
 
 
 def _get_sme(vcpu: Vcpu, reg: int) -> bytes | Refused:
-    found = matrix.get(vcpu, reg)
-    is_unknown = found.__class__ is Refused and found.rule is rules.UNKNOWN_CLASS
-    return _get_unknown(vcpu, reg) if is_unknown else found
+    return matrix.get(vcpu, reg) if matrix.is_known(vcpu) else _get_unknown(vcpu, reg)
 
 
 def _set_sme(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
-    refused = matrix.put(vcpu, reg, data)
-    is_unknown = refused is not None and refused.rule is rules.UNKNOWN_CLASS
-    return _set_unknown(vcpu, reg, data) if is_unknown else refused
+    return matrix.put(vcpu, reg, data) if matrix.is_known(vcpu) else _set_unknown(vcpu, reg, data)
 
 
 def _get_foreign(vcpu: Vcpu, reg: int) -> bytes | Refused:

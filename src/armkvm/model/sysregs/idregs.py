@@ -28,7 +28,6 @@ from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.table import Row, rows, store, to_host
 from armkvm.model.vcpu import Vcpu
 
-CLIDR = sysreg("CLIDR_EL1")
 CTR = sysreg("CTR_EL0")
 _CTR_IDC = field("CTR_EL0", "IDC")
 IMPLEMENTATION = ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1")
