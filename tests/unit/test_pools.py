@@ -5,7 +5,7 @@ from __future__ import annotations
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.hosts import library
 from armkvm.migration.baseline import baseline
-from armkvm.migration.pools import Kind, Partition, admit, kinds, partition
+from armkvm.migration.pools import Kind, Partition, admit, partition
 from armkvm.model.acceptance import accepts, offered
 from armkvm.model.host import Platform
 from armkvm.state import Acceptance
@@ -59,9 +59,3 @@ def test_admission_is_free_costs_or_is_impossible() -> None:
         "neoverse-v1": (True, False),
         "neoverse-n1": (False, False),
     }
-
-
-def test_equal_hosts_are_one_kind_whatever_their_order() -> None:
-    prints = {"c": "x", "a": "y", "b": "x"}
-    expected = (Kind(speaker="a", hosts=("a",)), Kind(speaker="b", hosts=("b", "c")))
-    assert kinds(prints) == kinds(dict(reversed(prints.items()))) == expected

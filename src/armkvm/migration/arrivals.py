@@ -50,25 +50,26 @@ def departures(places: Mapping[str, System]) -> dict[str, Departure]:
 def arrivals(place: System, sent: Mapping[str, Departure]) -> frozenset[str]:
     """The labels of those that can move to a place."""
     with ExitStack() as undo:
-        gates: dict[tuple[Feature, ...], _Gate] = {}
+        gates: dict[tuple[Feature, ...], _Gate | None] = {}
         arrived = set()
         for label, departure in sent.items():
             features = departure.state.features
             if features not in gates:
-                gates[features] = _Gate(place, features, _trial(place, features, undo))
-            if gates[features].admits(departure):
+                gates[features] = _gate(place, features, undo)
+            gate = gates[features]
+            if gate is not None and gate.admits(departure):
                 arrived.add(label)
         return frozenset(arrived)
 
 
-def _trial(place: System, features: Sequence[Feature], undo: ExitStack) -> Vcpu | None:
-    """A vCPU with these features to try values on; None where there can be none."""
+def _gate(place: System, features: Sequence[Feature], undo: ExitStack) -> _Gate | None:
+    """What vCPUs with these features meet at a place; None where there can be none."""
     try:
         vcpu = undo.enter_context(undo.enter_context(make_vm(place, VmConfig())).create_vcpu(0))
         vcpu.init(features)
     except KvmError:
         return None
-    return vcpu
+    return _Gate(place, features, vcpu)
 
 
 @dataclass(slots=True)
@@ -77,14 +78,14 @@ class _Gate:
 
     place: System
     features: Sequence[Feature]
-    trial: Vcpu | None
+    trial: Vcpu
     _initial: dict[RegId, bytes] = field(default_factory=dict)
     _sticks: dict[tuple[RegId, bytes], bool] = field(default_factory=dict)
     _gics: dict[bytes, bool] = field(default_factory=dict)
 
     def admits(self, departure: Departure) -> bool:
         state = departure.state
-        if self.trial is None or not all(self._keeps(reg, data) for reg, data in departure.ids):
+        if not all(self._keeps(reg, data) for reg, data in departure.ids):
             return False
         if departure.gic is not None and not self._takes_gic(departure.gic):
             return False
@@ -101,7 +102,6 @@ class _Gate:
         return self._sticks[key]
 
     def _try(self, reg: RegId, data: bytes) -> bool:
-        assert self.trial is not None  # noqa: S101 - `admits` has looked
         if reg not in self._initial:
             held, _ = read_all(self.trial, (reg,))
             if reg not in held:

@@ -61,14 +61,6 @@ class Admission:
         return self.after.guest == self.before.guest
 
 
-def kinds(fingerprints: Mapping[str, str]) -> tuple[Kind, ...]:
-    """Hosts grouped by fingerprint, in the order of their first labels."""
-    groups: dict[str, list[str]] = {}
-    for host in sorted(fingerprints):
-        groups.setdefault(fingerprints[host], []).append(host)
-    return tuple(Kind(speaker=hosts[0], hosts=tuple(hosts)) for hosts in groups.values())
-
-
 def partition(
     fleet: Sequence[Kind],
     offers: Mapping[str, frozenset[F]],

@@ -18,11 +18,10 @@ from armkvm.migration import ordering
 from armkvm.migration.build import make_vm
 from armkvm.migration.bulk import read_all, write_all
 from armkvm.migration.ordering import VOLATILE
-from armkvm.migration.plan import finalizing, plan
+from armkvm.migration.plan import LENGTHS, finalizing, plan
 from armkvm.migration.snapshot import VcpuState, VmConfig
 
 SVCR = parse("SVCR")
-LENGTHS = (RegId.sve_vls(), RegId.sme_vls())
 _UNCOMPARED = frozenset(row.reg for row in VOLATILE if row.bits == (1 << 64) - 1)
 
 
