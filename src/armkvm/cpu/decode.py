@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from armkvm.cpu.legality import Check
 
@@ -152,6 +152,3 @@ def _meet(a: Row, b: Row) -> bool:
 def signed(value: int, width: int) -> int:
     """`value` read as a two's complement number of `width` bits."""
     return value - (1 << width) if value >> (width - 1) & 1 else value
-
-
-Execute = Callable[..., Any]

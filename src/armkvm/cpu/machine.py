@@ -27,7 +27,6 @@ Registers = MutableSequence[int] | ctypes.Array[ctypes.c_uint64]
 
 UNSIGNED = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
 SIGNED = (np.dtype("<i1"), np.dtype("<i2"), np.dtype("<i4"), np.dtype("<i8"))
-ONE = tuple(dtype.type(1) for dtype in UNSIGNED)
 
 MASK64 = (1 << 64) - 1
 

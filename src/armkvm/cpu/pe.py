@@ -29,7 +29,7 @@ from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
 from armkvm.cpu.legality import CHECKS, CPACR_FPEN, FP, Hypervisor, Situation, check_advsimd
 from armkvm.cpu.machine import Machine
-from armkvm.cpu.mmio import Transfer, transfer_of
+from armkvm.cpu.mmio import transfer_of
 from armkvm.cpu.port import (
     BANKED_REGISTERS,
     CPACR_EL1,
@@ -98,7 +98,6 @@ class PE:
         self._system = SystemAccess(self, self._machine, self._engine, port, self._space)
         self._stop: Stop | None = None
         self._stop_requested = False
-        self._transfer: Transfer | None = None
         self._fault: GuestException | None = None
         self._outside: tuple[int, int, AccessKind] | None = None
         self._zeroed: tuple[int, dict[int, bytes]] | None = None
@@ -117,7 +116,6 @@ class PE:
         the engine stops often enough. Without a budget the guest runs until `stop` is called or it stops
         by itself.
         """
-        self._transfer = None
         self._counting = instructions is not None
         self._limit, self._correction = instructions or 0, 0
         self._engine.counter.reset()
@@ -135,33 +133,11 @@ class PE:
         if not self._counting:  # else the engine is soon back by itself, with an exact count
             self._engine.stop()
 
-    def complete_mmio(self, data: bytes = b"") -> None:
-        """Finish the access of the last MMIO stop: `data` is what a read returns."""
-        transfer = self._transfer
-        if transfer is None:
-            raise ValueError("no MMIO access is waiting to be completed")
-        if not transfer.is_write:
-            if len(data) != transfer.size:
-                raise ValueError(f"a read of {transfer.size} bytes cannot be completed with {len(data)}")
-            if transfer.register != 31:
-                self.core.x[transfer.register] = transfer.value_of(data)
-        self.core.pc += 4
-        self._transfer = None
-
     def take_exception(self, exception: GuestException) -> None:
         """Make the stopped PE take a synchronous exception to EL1 at `core.pc`."""
         self._load()
         self._deliver(exception, self.core.pc)
         self._store()
-
-    def take_interrupt(self, *, fiq: bool = False) -> bool:
-        """Make the stopped PE take an IRQ or FIQ to EL1; False if PSTATE masks it."""
-        if self.core.pstate & (1 << 6 if fiq else 1 << 7):
-            return False
-        self._load()
-        self._enter(self.core.pc, 0x100 if fiq else 0x80)
-        self._store()
-        return True
 
     def take_serror(self, syndrome: int) -> bool:
         """Make the stopped PE take an SError with that ISS to EL1; False if PSTATE masks it."""
@@ -287,7 +263,6 @@ class PE:
         if transfer.is_write:
             value = 0 if transfer.register == 31 else self._engine.pull_one(transfer.register)
             data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
-        self._transfer = transfer
         whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
         self._halt(Stop(Reason.MMIO, pc, access=whole, transfer=transfer, data=data, word=word))
 

@@ -44,10 +44,6 @@ class VectorState:
     def streaming(self) -> bool:
         return bool(self.svcr & SVCR_SM)
 
-    @property
-    def za_active(self) -> bool:
-        return bool(self.svcr & SVCR_ZA)
-
     def set_svcr(self, value: int) -> None:
         """Change PSTATE.SM and PSTATE.ZA with the architecture's side effects.
 

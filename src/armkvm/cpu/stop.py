@@ -32,7 +32,8 @@ class Stop:
 
     HVC, SMC and WFI: `pc` is past the instruction, `immediate` its operand; BRK: `pc` is on it. MMIO
     and NO_SYNDROME: `pc` is the instruction, `access` what it does, `data` what it writes; MMIO
-    continues with `PE.complete_mmio`, or by doing what `transfer` says. HYPERVISOR: `word` at `pc`.
+    continues when the caller has done what `transfer` says and gone to the next instruction.
+    HYPERVISOR: `word` at `pc`.
     TO_EL2: `exception`, `pc` being its preferred return address. UNIMPLEMENTED and UNMODELLED: `word`
     at `pc`, `detail` says more. `executed` counts instructions if the run had an instruction budget,
     else it is None.
