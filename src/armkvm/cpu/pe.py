@@ -12,7 +12,6 @@ from dataclasses import replace
 from armkvm.arch.encoding import SysReg
 from armkvm.cpu import engine as native, sme, sve
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
-from armkvm.cpu.advsimd import vector_use
 from armkvm.cpu.allocation import is_allocated
 from armkvm.cpu.decode import Decoder
 from armkvm.cpu.engine import PC, PSTATE, Engine
@@ -26,8 +25,9 @@ from armkvm.cpu.exceptions import (
     Unmodelled,
 )
 from armkvm.cpu.features import PeFeatures
+from armkvm.cpu.fp_gate import FpGate
 from armkvm.cpu.guest_memory import GuestMemory
-from armkvm.cpu.legality import CHECKS, CPACR_FPEN, FP, Hypervisor, Situation, check_advsimd
+from armkvm.cpu.legality import CHECKS, Hypervisor, Situation
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.mmio import transfer_of
 from armkvm.cpu.port import (
@@ -44,6 +44,7 @@ from armkvm.cpu.port import (
 from armkvm.cpu.state import CoreState, VectorState
 from armkvm.cpu.stop import Reason, Stop
 from armkvm.cpu.system_access import SystemAccess
+from armkvm.cpu.tally import Tally
 from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping
 
 DECODER = Decoder(sve.ROWS + sme.ROWS)
@@ -56,8 +57,6 @@ _PAN, _IL, _DAIF, _EL1H = 1 << 22, 1 << 20, 0x3C0, 5
 _EL1_TO_EL2 = 0xC
 _ERET_MASK, _ERET = 0xFFFFF3E0, 0xD69F03E0
 _SCTLR_SPAN = 1 << 23
-_SLICE, _SMALL_BUDGET = 1 << 18, 1 << 10  # instructions
-_VISITS = 256
 _MAX_EMULATED_IN_A_ROW = 64  # then the engine gets control back, and with it any stop request
 
 
@@ -100,10 +99,8 @@ class PE:
         self._stop_requested = False
         self._fault: GuestException | None = None
         self._outside: tuple[int, int, AccessKind] | None = None
-        self._zeroed: tuple[int, dict[int, bytes]] | None = None
-        self._counting = False
-        self._limit = self._correction = self._slack = self._visits = 0
-        self._paused = False
+        self._tally = Tally(self._engine.counter)
+        self._gate = FpGate(self._engine, self._machine)
 
     # For the hypervisor
 
@@ -116,10 +113,8 @@ class PE:
         the engine stops often enough. Without a budget the guest runs until `stop` is called or it stops
         by itself.
         """
-        self._counting = instructions is not None
-        self._limit, self._correction = instructions or 0, 0
-        self._engine.counter.reset()
-        if self._counting and self._limit <= 0:
+        self._tally.reset(instructions)
+        if self._tally.is_used_up:
             return Stop(Reason.BUDGET, self.core.pc, 0)
         self._load()
         try:
@@ -130,7 +125,7 @@ class PE:
     def stop(self) -> None:
         """Make a running (or the next) `run` return soon; may be called from another thread."""
         self._stop_requested = True
-        if not self._counting:  # else the engine is soon back by itself, with an exact count
+        if not self._tally.is_limited:  # else the engine is soon back by itself, with an exact count
             self._engine.stop()
 
     def take_exception(self, exception: GuestException) -> None:
@@ -163,8 +158,7 @@ class PE:
         if self._space.update_regime():
             self._engine.flush_translations()
         self._engine.recheck_code()
-        self._uppers_live = machine.vl > 16 and bool(machine.uppers.any())
-        self._update_gate()
+        self._reconsider()
 
     def _store(self) -> None:
         self._engine.store_core(self.core)
@@ -178,36 +172,36 @@ class PE:
         self._stop = None
         while self._stop is None:
             self._fault = self._outside = None
-            microseconds = 0 if time_left is None else time_left()
-            if time_left is not None and microseconds <= 0:
+            left = 0 if time_left is None else time_left()
+            if time_left is not None and left <= 0:
                 self._halt(Stop(Reason.BUDGET, pc))
             elif self._stop_requested:
                 self._halt(Stop(Reason.STOPPED, pc))
             elif pc & 3:
                 self._deliver(GuestException(ExceptionClass.PC_ALIGNMENT, far=pc), pc)
-            elif self._engine.start(pc, 0 if self._counting else microseconds, self._next_slice()):
+            elif self._engine.start(pc, 0 if self._tally.is_limited else left, self._tally.next_slice()):
                 self._returned(self._engine.pull_one(PC))
             else:
                 self._failed(self._engine.pull_one(PC))
             pc = self._engine.pull_one(PC)
             # mypy does not see that what ran above, or its hooks, may have set `_stop`.
-            if self._stop is None and self._counting and self._executed >= self._limit:  # type: ignore[redundant-expr]
+            if self._stop is None and self._tally.is_used_up:  # type: ignore[redundant-expr]
                 self._stop = Stop(Reason.BUDGET, pc)
         stop = self._stop
         self._stop_requested = self._stop_requested and stop.reason is not Reason.STOPPED
-        return replace(stop, executed=self._executed if self._counting else None)
+        return replace(stop, executed=self._tally.executed if self._tally.is_limited else None)
 
     def _returned(self, pc: int) -> None:
         """The engine stopped without an access failing."""
         if self._stop is not None:
             return
-        if self._used_up:
+        if self._tally.is_used_up:
             return
         if self._engine.is_poison(pc):
             self._emulate()
         elif self._stop_requested:
             self._stop = Stop(Reason.STOPPED, pc)
-        elif self._engine.deferred or self._engine.counter.exhausted or self._paused:
+        elif self._engine.deferred or self._engine.counter.exhausted or self._tally.is_paused:
             pass  # stopped to drop code, or to see whether it is time; go on
         elif self._space.fetch(pc - 4) == _WFI:
             self._stop = Stop(Reason.WFI, pc)
@@ -217,14 +211,14 @@ class PE:
     def _failed(self, pc: int) -> None:
         """An access of the engine found no memory, or no translation."""
         if self._engine.begun_in_vain:
-            self._settle()
-        self._restore_zeroed(pc)
+            self._tally.settle()
+        self._gate.restore(pc)
         if self._engine.conflict is not None:
             self._code_is_data(pc)
             return
-        if self._used_up:
+        if self._tally.is_used_up:
             return  # the block was the budget's last; what it went to can wait
-        self._count()
+        self._tally.count()
         if self._fault is not None:
             if self._outside is not None:
                 self._fault.far = self._outside[0]
@@ -270,45 +264,6 @@ class PE:
         self._stop = stop
         self._engine.stop()
 
-    # Counting instructions
-
-    @property
-    def _executed(self) -> int:
-        return self._engine.counter.begun + self._correction
-
-    def _settle(self) -> None:
-        """Take the instruction that the engine has begun off the count: what it comes to is decided here."""
-        self._correction -= 1
-        self._visits += 1
-
-    def _count(self) -> None:
-        self._correction += 1
-
-    @property
-    def _used_up(self) -> bool:
-        return self._counting and self._executed >= self._limit
-
-    def _next_slice(self) -> int:
-        """How many instructions the engine may begin before it returns; 0: as many as it likes.
-
-        What is emulated in the meantime counts as well, so that half the budget is kept back while
-        it is large.
-        """
-        if not self._counting:
-            return 0
-        left = self._limit - self._executed
-        share = min(left if left < _SMALL_BUDGET else left // 2, _SLICE)
-        self._slack, self._visits, self._paused = left - share + self._correction, 0, False
-        return share
-
-    def _pause_if_due(self) -> None:
-        """Return from the engine if it could exceed the budget, or should see whether to stop."""
-        if self._counting and (
-            self._correction > self._slack or self._visits > _VISITS or self._stop_requested
-        ):
-            self._paused = True
-            self._engine.stop()
-
     # Exceptions
 
     def _pstate(self) -> int:
@@ -343,20 +298,21 @@ class PE:
 
     def on_exception(self, number: int) -> None:
         self._take_over(number)
-        self._pause_if_due()
+        if self._tally.pauses(self._stop_requested):
+            self._engine.stop()
 
     def _take_over(self, number: int) -> None:
         pc = self._engine.pull_one(PC)
-        self._settle()
+        self._tally.settle()
         if number == native.UNDEFINED:
             self._emulate()
             return
         if number == native.SUPERVISOR_CALL:
             word = self._space.fetch(pc - 4) or 0
-            self._count()
+            self._tally.count()
             self._deliver(GuestException(ExceptionClass.SVC, word >> 5 & 0xFFFF), pc)
             return
-        self._count()
+        self._tally.count()
         word = self._space.fetch(pc) or 0
         if number == native.BREAKPOINT:
             self._breakpoint(word >> 5 & 0xFFFF, pc)
@@ -404,11 +360,11 @@ class PE:
                 if not self._execute(word, pc):
                     break
             except GuestException as exception:
-                self._count()
+                self._tally.count()
                 failure = _bind(self._deliver, exception, pc)
                 break
             except OutsideMemory as outside:
-                self._count()
+                self._tally.count()
                 failure = _bind(self._halt, Stop(Reason.NO_SYNDROME, pc, access=outside.access, word=word))
                 break
             except UnimplementedInstruction:
@@ -417,9 +373,9 @@ class PE:
             if self._stop is not None:
                 pc = self._stop.pc
                 break
-            self._count()
+            self._tally.count()
             pc += 4
-            if self._used_up:
+            if self._tally.is_used_up:
                 break
         regs[PSTATE] = started & ~_NZCV | machine.nzcv
         regs[native.FPSR] = self.vectors.fpsr
@@ -427,12 +383,11 @@ class PE:
         if machine.z_written:
             machine.z_written = False
             engine.push_vectors()
-            self._uppers_live = machine.vl > 16
-            self._update_gate()
+            self._reconsider(z_written=True)
         engine.jump(pc)
         if failure is not None:
             failure()
-        elif self._used_up and self._stop is None:
+        elif self._tally.is_used_up and self._stop is None:
             self._halt(Stop(Reason.BUDGET, pc))
 
     def _execute(self, word: int, pc: int) -> bool:
@@ -456,7 +411,7 @@ class PE:
             if not self._el():
                 raise Undefined
             reason = Reason.HVC if word & _HVC_SMC_MASK == _HVC else Reason.SMC
-            self._count()
+            self._tally.count()
             self._halt(Stop(reason, pc + 4, immediate=word >> 5 & 0xFFFF))
             return True
         if is_allocated(word, self.features):
@@ -472,29 +427,30 @@ class PE:
             return
         try:
             if self.in_hypervisor and self._el() and _is_hypervisors(word):
-                self._settle()
-                self._count()
+                self._tally.settle()
+                self._tally.count()
                 self._engine.jump(va)
                 self._halt(Stop(Reason.HYPERVISOR, va, word=word))
             elif word & _SYSTEM_MASK == _SYSTEM:
                 if self._system.execute(word):
-                    self._settle()
-                    self._count()
+                    self._tally.settle()
+                    self._tally.count()
                     self._engine.jump(va + 4)
             elif self._engine.gated:
-                self._watch_fp(word, va)
+                self._gate.watch(word, va, self.situation())
         except GuestException as refusal:
-            self._settle()
-            self._count()
+            self._tally.settle()
+            self._tally.count()
             self._deliver(refusal, va)
         except OutsideMemory as outside:
-            self._settle()
-            self._count()
+            self._tally.settle()
+            self._tally.count()
             self._halt(Stop(Reason.NO_SYNDROME, va, access=outside.access, word=word))
         except Unmodelled as gap:
-            self._settle()
+            self._tally.settle()
             self._halt(Stop(Reason.UNMODELLED, va, word=word, detail=str(gap)))
-        self._pause_if_due()
+        if self._tally.pauses(self._stop_requested):
+            self._engine.stop()
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
         try:
@@ -514,8 +470,6 @@ class PE:
         """TLB maintenance done for the guest."""
         self._engine.flush_translations()
 
-    # Base FP and AdvSIMD
-
     def enables_changed(self) -> None:
         """A write to CPACR_EL1, ZCR_EL1, SMCR_EL1 or SVCR."""
         machine = self._machine
@@ -530,36 +484,11 @@ class PE:
             regs[native.FPSR] = self.vectors.fpsr
             self._engine.push(1 << native.FPSR)
             self._engine.push_vectors()
-        self._uppers_live = machine.vl > 16 and bool(machine.uppers.any())
-        self._update_gate()
+        self._reconsider()
 
-    def _update_gate(self) -> None:
-        """Watch base FP instructions while any may be refused, or may have to zero part of a Z."""
+    def _reconsider(self, *, z_written: bool = False) -> None:
         self._cpacr = self._port.current(CPACR_EL1)
-        s = self.situation()
-        el2 = self.hypervisor
-        refusable = el2 is not None and (el2.traps(FP, 0) or el2.traps(FP, 1))
-        refusable |= self._cpacr >> CPACR_FPEN & 3 != 3 or (s.streaming and not s.full_a64)
-        self._engine.set_gate(refusable or self._uppers_live)
-
-    def _watch_fp(self, word: int, va: int) -> None:
-        """Refuse a base FP instruction, or zero the part of its Z registers that it zeroes."""
-        use = vector_use(word)
-        if use is None:
-            return
-        check_advsimd(self.situation(), use.streaming)
-        if use.written and self._uppers_live:
-            uppers = self._machine.uppers
-            self._zeroed = (va, {n: uppers[n].tobytes() for n in use.written})
-            for n in use.written:
-                uppers[n] = 0
-
-    def _restore_zeroed(self, pc: int) -> None:
-        """The load at `pc` did not happen after all: its Z registers keep their upper parts."""
-        if self._zeroed is not None and self._zeroed[0] == pc:
-            for n, upper in self._zeroed[1].items():
-                self._machine.uppers[n] = memoryview(upper)
-        self._zeroed = None
+        self._gate.update(self.situation(), z_written=z_written)
 
 
 def _is_hypervisors(word: int) -> bool:
