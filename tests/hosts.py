@@ -18,7 +18,8 @@ from armkvm.backends.model import ModelSystem, ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.hosts.recording import facts
 from armkvm.model.lifecycle import FINALIZE
-from armkvm.model.profile import PROFILES, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
+from armkvm.model.profile import PROFILES
+from armkvm.model.vcpu_behaviours import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.vector_behaviours import SME_GUESTS
 from armkvm.state import CpuVectors, HostFacts
 

@@ -15,9 +15,10 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.backends.model import ModelVcpu
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError, errno_name
-from armkvm.model.profile import PROFILES, WRITABLE_ID_REGISTERS
+from armkvm.model.profile import PROFILES
 from armkvm.model.sysregs import idregs
 from armkvm.model.tables.writable import AARCH32, writable_fields
+from armkvm.model.vcpu_behaviours import WRITABLE_ID_REGISTERS
 from armkvm.state import HostFacts
 
 WRITABLE = [name for name, profile in PROFILES.items() if WRITABLE_ID_REGISTERS in profile]

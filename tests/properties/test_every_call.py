@@ -33,9 +33,10 @@ from armkvm.backends.model import ModelSystem, ModelVcpu
 from armkvm.catalog import parse
 from armkvm.errors import KvmError
 from armkvm.model import lifecycle as calls
-from armkvm.model.profile import PROFILES, VM_WIDE_FEATURES
+from armkvm.model.profile import PROFILES
 from armkvm.model.sysregs.catalogue import BY_ID
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import VM_WIDE_FEATURES
 from armkvm.model.vector_behaviours import IMPLICIT_FINALIZATION
 from armkvm.state import Phase
 

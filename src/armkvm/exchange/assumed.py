@@ -24,7 +24,8 @@ from armkvm.exchange.firecracker import Fingerprint
 from armkvm.hosts.derive import SEAMS, concealed
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
 from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
-from armkvm.model.profile import PHYSICAL_TARGET, PROFILES
+from armkvm.model.profile import PROFILES
+from armkvm.model.vcpu_behaviours import PHYSICAL_TARGET
 from armkvm.state import CpuVectors, HostFacts
 
 # What every recorded host answers, whatever its CPU, and the devices that every one can create.

@@ -16,9 +16,9 @@ from armkvm.errors import KvmError, MissingFacts
 from armkvm.model import firmware, machine, setup
 from armkvm.model.host import Platform
 from armkvm.model.lifecycle import INIT
-from armkvm.model.profile import WRITABLE_IMP_ID
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.idregs import ID_SPACE, IMPLEMENTATION
+from armkvm.model.vcpu_behaviours import WRITABLE_IMP_ID
 from armkvm.state import Acceptance
 
 _COMPARED = [

@@ -14,8 +14,8 @@ from armkvm.catalog import id_of
 from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import HOST_CACHE_GEOMETRY
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import HOST_CACHE_GEOMETRY
 
 _CTR = id_of(sysreg("CTR_EL0"))
 _IMIN = field("CTR_EL0", "IminLine")

@@ -13,8 +13,9 @@ from armkvm.arch.idfields import field
 from armkvm.catalog import BITMAPS, FIRMWARE, id_of, parse
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import PSCI_1_3, VENDOR_HYP_BMAP_2, KernelProfile
+from armkvm.model.profile import KernelProfile
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import PSCI_1_3, VENDOR_HYP_BMAP_2
 
 if TYPE_CHECKING:
     from armkvm.model.vm import Vm

@@ -14,8 +14,13 @@ from armkvm.model import device_rules, firmware, rules
 from armkvm.model.device_behaviours import NON_ID_MASKS
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import EAGER_SPLIT, PHYSICAL_TIMER_IDS, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import (
+    EAGER_SPLIT,
+    PHYSICAL_TIMER_IDS,
+    WRITABLE_ID_REGISTERS,
+    WRITABLE_IMP_ID,
+)
 from armkvm.model.vgic import cpuif, device as gicv3
 from armkvm.model.vm import DEFAULT_IPA_BITS, Vm, living
 

@@ -15,8 +15,8 @@ from armkvm.catalog import id_of
 from armkvm.model import device_rules, rules
 from armkvm.model.groups import Group, number, sized
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import PMU_NR_COUNTERS
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import PMU_NR_COUNTERS
 from armkvm.model.vgic import lines
 
 HOST_PMU = 8

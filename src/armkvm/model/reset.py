@@ -9,9 +9,9 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model import caches, core_regs, matrix, vectors
 from armkvm.model.abort_behaviours import SERROR_SURVIVES_INIT
-from armkvm.model.profile import VM_WIDE_FEATURES
 from armkvm.model.sysregs.catalogue import RESET_ORDER
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import VM_WIDE_FEATURES
 
 # Set once in a vCPU's life where the VM owns its identity; userspace's values survive.
 _IDENTITY = {int(id_of(sysreg(name))) for name in ("MPIDR_EL1", "CLIDR_EL1")}

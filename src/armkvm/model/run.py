@@ -23,11 +23,11 @@ from armkvm.model.el2 import entry
 from armkvm.model.execution import Execution
 from armkvm.model.lifecycle import RUN
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import HOST_CACHE_GEOMETRY
 from armkvm.model.run_behaviours import MMIO_SIGN_LOST
 from armkvm.model.sysregs import settle
 from armkvm.model.sysregs.kept import KEPT
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import HOST_CACHE_GEOMETRY
 from armkvm.model.vgic import addresses, cpuif, device as gicv3, lines
 from armkvm.state import Exit, Mmio
 

@@ -13,9 +13,10 @@ from armkvm.model import rules
 from armkvm.model.host import GENERIC_V8, Platform
 from armkvm.model.lifecycle import FINALIZE, INIT
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import PHYSICAL_TARGET, VM_WIDE_FEATURES, KernelProfile
+from armkvm.model.profile import KernelProfile
 from armkvm.model.reset import reset
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import PHYSICAL_TARGET, VM_WIDE_FEATURES
 from armkvm.state import Phase
 
 _VECTORS = frozenset((F.SVE, F.SME))

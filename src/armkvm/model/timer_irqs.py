@@ -11,8 +11,8 @@ from armkvm.model import device_rules, rules
 from armkvm.model.device_behaviours import TIMER_IRQS_OF_VM
 from armkvm.model.groups import Group, number
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import FOUR_TIMERS
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import FOUR_TIMERS
 from armkvm.model.vgic import lines
 
 _NAMES = {

@@ -29,12 +29,13 @@ from armkvm.arch.idfields import FieldValue, in_feature_id_space
 from armkvm.arch.sysregs import NAMES, sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
-from armkvm.model.profile import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID, KernelProfile
+from armkvm.model.profile import KernelProfile
 from armkvm.model.sysregs import catalogue, settle
 from armkvm.model.tables import guest as rows
 from armkvm.model.tables.guest import Answer, GuestRow
 from armkvm.model.trap_behaviours import FGU_BY_FEATURE, FINE_GRAINED_UNDEF, IDST_EXCEPTIONS
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 
 EC_UNKNOWN, EC_SYS64 = 0x00, 0x18
 _T = TypeVar("_T")

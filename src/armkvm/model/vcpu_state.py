@@ -13,8 +13,8 @@ from armkvm.model import aborts, rules
 from armkvm.model.abort_behaviours import SERROR_TAKEN_AT_ONCE
 from armkvm.model.lifecycle import GET_MP_STATE, GET_VCPU_EVENTS, SET_MP_STATE, SET_VCPU_EVENTS
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import EVENTS_BEFORE_INIT
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import EVENTS_BEFORE_INIT
 
 _RAS = field("ID_AA64PFR0_EL1", "RAS")
 _ISS = (1 << 25) - 1

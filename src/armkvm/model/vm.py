@@ -13,8 +13,9 @@ from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.memory import Memory
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import VM_WIDE_FEATURES, KernelProfile
+from armkvm.model.profile import KernelProfile
 from armkvm.model.vcpu import TIMER_PPIS, Vcpu
+from armkvm.model.vcpu_behaviours import VM_WIDE_FEATURES
 
 if TYPE_CHECKING:
     from armkvm.model.execution import SharedMemory

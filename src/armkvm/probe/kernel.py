@@ -22,7 +22,7 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.backends.base import Device, System, Vcpu, Vm
 from armkvm.catalog import id_of, parse
 from armkvm.errors import KvmError
-from armkvm.model import abort_behaviours as aborts, device_behaviours as devices, profile as kernels
+from armkvm.model import abort_behaviours as aborts, device_behaviours as devices, vcpu_behaviours as vcpus
 from armkvm.probe.scratch import gic_of, initialise, read, vcpu_of, write
 
 _PC, _PSTATE = parse("PC"), parse("PSTATE")
@@ -273,24 +273,24 @@ def _serror_survives(subject: Subject) -> bool:
 
 
 _TRIALS: dict[str, Trial] = {
-    kernels.EVENTS_BEFORE_INIT: _events_before_init,
-    kernels.VM_WIDE_FEATURES: _vm_wide_features,
-    kernels.WRITABLE_ID_REGISTERS: _writable_masks,
-    kernels.WRITABLE_IMP_ID: _has_cap(Cap.ARM_WRITABLE_IMP_ID_REGS),
-    kernels.HOST_CACHE_GEOMETRY: _host_caches,
-    kernels.PHYSICAL_TIMER_IDS: _lists("KVM_REG_ARM_PTIMER_CTL"),
-    kernels.SYSREG_TABLE_IS_WHOLE: _timers_among_sysregs,
-    kernels.TIMER_ISTATUS_COMPUTED: _initially("KVM_REG_ARM_TIMER_CTL", bool),
-    kernels.UNGATED_TCR2_PIR: _ungated_tcr2,
-    kernels.VENDOR_HYP_BMAP_2: _lists("KVM_REG_ARM_VENDOR_HYP_BMAP_2"),
-    kernels.PSCI_1_3: _initially("KVM_REG_ARM_PSCI_VERSION", lambda version: version >= 0x1_0003),
-    kernels.PMMIR: _lists("PMMIR_EL1", F.PMU_V3),
-    kernels.PMU_BY_ID_REGISTERS: _initially("PMCR_EL0", lambda value: not value >> 24, F.PMU_V3),
-    kernels.PMU_SETS_AND_CLEARS: _pmu_clears,
-    kernels.KEEPS_EL0_EL1: _keeps_el0,
-    kernels.SCTLR_EL2_RES1: _initially("SCTLR_EL2", lambda value: value == _RES1, F.HAS_EL2),
-    kernels.FOUR_TIMERS: _has_attr(VcpuAttr.TIMER, 2),
-    kernels.PMU_NR_COUNTERS: _has_attr(VcpuAttr.PMU_V3, 4, F.PMU_V3),
+    vcpus.EVENTS_BEFORE_INIT: _events_before_init,
+    vcpus.VM_WIDE_FEATURES: _vm_wide_features,
+    vcpus.WRITABLE_ID_REGISTERS: _writable_masks,
+    vcpus.WRITABLE_IMP_ID: _has_cap(Cap.ARM_WRITABLE_IMP_ID_REGS),
+    vcpus.HOST_CACHE_GEOMETRY: _host_caches,
+    vcpus.PHYSICAL_TIMER_IDS: _lists("KVM_REG_ARM_PTIMER_CTL"),
+    vcpus.SYSREG_TABLE_IS_WHOLE: _timers_among_sysregs,
+    vcpus.TIMER_ISTATUS_COMPUTED: _initially("KVM_REG_ARM_TIMER_CTL", bool),
+    vcpus.UNGATED_TCR2_PIR: _ungated_tcr2,
+    vcpus.VENDOR_HYP_BMAP_2: _lists("KVM_REG_ARM_VENDOR_HYP_BMAP_2"),
+    vcpus.PSCI_1_3: _initially("KVM_REG_ARM_PSCI_VERSION", lambda version: version >= 0x1_0003),
+    vcpus.PMMIR: _lists("PMMIR_EL1", F.PMU_V3),
+    vcpus.PMU_BY_ID_REGISTERS: _initially("PMCR_EL0", lambda value: not value >> 24, F.PMU_V3),
+    vcpus.PMU_SETS_AND_CLEARS: _pmu_clears,
+    vcpus.KEEPS_EL0_EL1: _keeps_el0,
+    vcpus.SCTLR_EL2_RES1: _initially("SCTLR_EL2", lambda value: value == _RES1, F.HAS_EL2),
+    vcpus.FOUR_TIMERS: _has_attr(VcpuAttr.TIMER, 2),
+    vcpus.PMU_NR_COUNTERS: _has_attr(VcpuAttr.PMU_V3, 4, F.PMU_V3),
     devices.VM_ATTRIBUTES: _vm_attributes,
     devices.TIMER_IRQS_OF_VM: _timer_irqs_of_vm,
     devices.MAINTENANCE_IRQ: _maintenance_irq,

@@ -8,10 +8,11 @@ from armkvm.abi.regid import RegClass
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
-from armkvm.model.profile import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE, KernelProfile
+from armkvm.model.profile import KernelProfile
 from armkvm.model.sysregs import el1, el2, idregs, pmu, sme, timers
 from armkvm.model.sysregs.table import Row, Visible, always
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE
 
 _ALL: list[Row] = [*el1.ROWS, *el2.ROWS, *idregs.ROWS, *pmu.ROWS, *sme.ROWS, *timers.ROWS]
 

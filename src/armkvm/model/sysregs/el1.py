@@ -8,7 +8,6 @@ from __future__ import annotations
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import UNGATED_TCR2_PIR
 from armkvm.model.sysregs.table import (
     Row,
     any_of,
@@ -21,6 +20,7 @@ from armkvm.model.sysregs.table import (
     with_feature,
 )
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import UNGATED_TCR2_PIR
 
 _OSLSR_RESET = 0x8
 _OSLSR_OSLK = 0x2

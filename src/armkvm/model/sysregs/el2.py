@@ -6,9 +6,9 @@ Source: Linux arch/arm64/kvm/sys_regs.c, nested.c (6.16 to 7.3).
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.model.profile import SCTLR_EL2_RES1
 from armkvm.model.sysregs.table import Row, Visible, all_of, rows, stored_under, to, while_field, with_feature
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import SCTLR_EL2_RES1
 from armkvm.model.vector_behaviours import EL2_LENGTHS_MASKED
 
 _LEN, _SMCR_EZT0, _SMCR_FA64 = 0xF, 1 << 30, 1 << 31

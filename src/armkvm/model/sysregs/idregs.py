@@ -19,14 +19,10 @@ from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.catalog import id_of
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import (
-    HOST_CACHE_GEOMETRY,
-    WRITABLE_ID_REGISTERS,
-    WRITABLE_IMP_ID,
-)
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.table import Row, rows, store, to_host
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import HOST_CACHE_GEOMETRY, WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 
 CTR = sysreg("CTR_EL0")
 _CTR_IDC = field("CTR_EL0", "IDC")

@@ -21,8 +21,9 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.model import rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1, KernelProfile
+from armkvm.model.profile import KernelProfile
 from armkvm.model.tables.writable import AARCH32, Masks
+from armkvm.model.vcpu_behaviours import HIDES_MPAM, HIDES_NV, KEEPS_EL0_EL1
 
 
 class Guest(NamedTuple):

@@ -16,7 +16,6 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model import rules
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import PMMIR, PMU_BY_ID_REGISTERS, PMU_SETS_AND_CLEARS
 from armkvm.model.sysregs.table import (
     POISON,
     Row,
@@ -32,6 +31,7 @@ from armkvm.model.sysregs.table import (
     zero,
 )
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import PMMIR, PMU_BY_ID_REGISTERS, PMU_SETS_AND_CLEARS
 
 _PMU = with_feature(F.PMU_V3)
 _CYCLES = 1 << 31

@@ -13,8 +13,8 @@ from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
 from armkvm.model.device_behaviours import GIC_FIELD_AT_FIRST_RUN
-from armkvm.model.profile import WRITABLE_ID_REGISTERS
 from armkvm.model.trap_behaviours import SETTLES_PERMISSIONS
+from armkvm.model.vcpu_behaviours import WRITABLE_ID_REGISTERS
 from armkvm.model.vm import Vm
 
 GIC = field("ID_AA64PFR0_EL1", "GIC")

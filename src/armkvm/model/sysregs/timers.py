@@ -12,9 +12,9 @@ from __future__ import annotations
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model.outcome import Refused
-from armkvm.model.profile import PHYSICAL_TIMER_IDS, TIMER_ISTATUS_COMPUTED
 from armkvm.model.sysregs.table import Read, Row, Write, always, rows, store, stored, to, under
 from armkvm.model.vcpu import Vcpu
+from armkvm.model.vcpu_behaviours import PHYSICAL_TIMER_IDS, TIMER_ISTATUS_COMPUTED
 
 _ISTATUS = 1 << 2
 _MASK64 = (1 << 64) - 1

@@ -15,8 +15,8 @@ from enum import Enum
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.cpu.legality import FP, SME, SVE, Unit
-from armkvm.model.profile import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.trap_behaviours import RAS_BY_FIELD
+from armkvm.model.vcpu_behaviours import WRITABLE_ID_REGISTERS, WRITABLE_IMP_ID
 from armkvm.model.vector_behaviours import SME_GUESTS, SMPRI_READS_TRAP
 
 
