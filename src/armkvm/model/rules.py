@@ -287,6 +287,30 @@ VLS_FINAL = _rule(
     "The set of vector lengths is immutable after KVM_ARM_VCPU_FINALIZE.",
     "Write it between KVM_ARM_VCPU_INIT and KVM_ARM_VCPU_FINALIZE.",
 )
+VLS_FINAL_BY_USE = _rule(
+    "vls-final-by-use",
+    EPERM,
+    "The set of vector lengths is immutable after an access to Z, P or FFR, KVM_GET_REG_LIST or KVM_RUN.",
+    "Write it right after KVM_ARM_VCPU_INIT, ahead of these.",
+)
+NO_FINALIZE = _rule(
+    "no-finalize",
+    EINVAL,
+    "This kernel has no KVM_ARM_VCPU_FINALIZE: vector lengths become final without it.",
+    "Leave the call out, and choose the lengths right after KVM_ARM_VCPU_INIT.",
+)
+NO_LENGTHS_CALL = _rule(
+    "no-lengths-call",
+    EINVAL,
+    "This kernel has no KVM_ARM_VCPU_GET_SVE_VLS and no KVM_ARM_VCPU_SET_SVE_VLS.",
+    "Read and write KVM_REG_ARM64_SVE_VLS.",
+)
+NO_LENGTHS_REGISTER = _rule(
+    "no-lengths-register",
+    EINVAL,
+    "This kernel has no register for the set of SVE vector lengths.",
+    "Use KVM_ARM_VCPU_GET_SVE_VLS and KVM_ARM_VCPU_SET_SVE_VLS.",
+)
 VLS_NOT_PREFIX = _rule(
     "vls-not-prefix",
     EINVAL,
@@ -444,7 +468,7 @@ UNKNOWN_IOCTL = _rule(
     "unknown-ioctl",
     EINVAL,
     "This kernel has no such call.",
-    "Check the capability that announces it.",
+    "Leave the call out on this kernel.",
 )
 
 # -- GET_REG_LIST, MP state, events, attributes -------------------------------------------------
