@@ -93,6 +93,7 @@ UNSEEN = {
     "no-such-attribute", "no-such-device", "pmmir-invalid", "pmmir-frozen",
     # of proposals for SVE that were not merged
     "vector-id-unknown", "vls-after-run", "no-length-to-finalize", "no-length-to-read", "no-sve-for-call",
+    "vls-final-by-use", "no-finalize", "no-lengths-call", "no-lengths-register",
 }  # fmt: skip
 
 

@@ -158,6 +158,7 @@ def _on_host(args: argparse.Namespace) -> list[tuple[RegId, bytes | None]]:
     from armkvm.cli import given
     from armkvm.migration.build import features_taken
     from armkvm.migration.bulk import read_all
+    from armkvm.migration.lengths import finalize
     from armkvm.migration.plan import finalizing
     from armkvm.migration.snapshot import VmConfig
 
@@ -169,9 +170,9 @@ def _on_host(args: argparse.Namespace) -> list[tuple[RegId, bytes | None]]:
         vcpu = vm.create_vcpu(0)
         vcpu.init(features)
         lengths, _ = read_all(vcpu, (RegId.sve_vls(), RegId.sme_vls()))
-        finalize = finalizing(lengths)
-        if finalize is not None:
-            vcpu.finalize(finalize)
+        what = finalizing(lengths)
+        if what is not None:
+            finalize(vcpu, what)
         listed = vcpu.reg_list()
         values, _ = read_all(vcpu, listed)
     return [(reg, values.get(reg)) for reg in listed]
