@@ -7,7 +7,9 @@ import re
 
 from tests.recordings import REPOSITORY
 
+from armkvm.backends.model import ModelSystem
 from armkvm.hosts import hostfile, library
+from armkvm.migration.check import Config, check
 
 TEXT = (REPOSITORY / "docs" / "hosts.md").read_text()
 
@@ -17,6 +19,9 @@ def test_the_example_is_a_host() -> None:
     host = library.from_tree(json.loads(example), [], "x", "docs/hosts.md")
     assert host.name == "my-host"
     assert len(host.cpus) == 8
+    system = ModelSystem(*library.seen_through(host))
+    there = ModelSystem(*library.seen_through(library.builtin("neoverse-v1")))
+    assert check(system, there, Config.ALL).verdict
 
 
 def test_every_member_is_described() -> None:

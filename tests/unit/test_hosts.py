@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from tests.recordings import REPOSITORY, recordings
+from tests.recordings import GOLDEN, REPOSITORY, recordings
 
 from armkvm.abi.regid import RegId
+from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelSystem
 from armkvm.errors import InputError, MissingFacts
@@ -138,11 +139,57 @@ PLAIN = ("registers", "plain")
         (damage(*PLAIN, "S3_0_C0_C0_0", value="0x1"), "MIDR_EL1 under two names"),
         (damage("registers", "el2", "absent", value=["TPIDR_EL0"]), "expected the name of a register"),
         (damage("notes", value=["a\nb"]), "$.notes[0]: expected at most 400 printable characters"),
+        (damage("caps", "ARM_VM_IPA_SIZE", value=1), "$.caps.ARM_VM_IPA_SIZE: expected 0 or 32 to 52, got 1"),
+        (damage("caps", "ARM_VM_IPA_SIZE", value=53), "$.caps.ARM_VM_IPA_SIZE: expected 0 or 32 to 52"),
+        (damage("caps", "MAX_VCPU_ID", value=0), "$.caps.MAX_VCPU_ID: expected at least 1"),
+        (damage("preferred_target", value=3), "$.preferred_target: expected 5, as KVM_ARM_VCPU_INIT takes"),
+        *(
+            (damage("writable_masks", value={name: "0x1"}), f"{name}: expected the name of a feature ID reg")
+            for name in ("ACTLR_EL1", "PMMIR_EL1", "AMAIR_EL1", "PMCR_EL0")
+        ),
         (list, '$: expected an object with "format"'),
     ],
 )
 def test_a_bad_host_file_says_what_was_expected_and_where(damaged: Callable[[], object], says: str) -> None:
     assert any(says in fault for fault in faults_of(damaged())), faults_of(damaged())
+
+
+@pytest.mark.parametrize(("said", "bits"), [(0, 40), (36, 36), (52, 52)])
+def test_an_ipa_size_of_0_is_an_absent_capability(said: int, bits: int) -> None:
+    """Such a kernel gives every VM 40 bits; hosts with fewer than 40 exist."""
+    document = tree()
+    document["caps"]["ARM_VM_IPA_SIZE"] = said
+    assert hostfile.decode(document, "x").ipa_bits == bits
+
+
+def test_an_old_cpu_may_prefer_its_own_target() -> None:
+    document = tree()
+    document["registers"]["plain"]["MIDR_EL1"] = "0x411fd070"  # Cortex-A57
+    for target in (2, 5):
+        assert hostfile.decode(document | {"preferred_target": target}, "x").preferred_target == target
+
+
+@pytest.mark.parametrize("ctr", [None, 0x0, 0x1_0001, 0x4_0004])
+def test_any_cache_line_size_makes_a_vcpu(ctr: int | None) -> None:
+    """Lines below 16 bytes have no encoding in CCSIDR_EL1: the kernel cuts it off, and so does the model."""
+    document = tree()
+    plain = document["registers"]["plain"]
+    del plain["CTR_EL0"]
+    if ctr is not None:
+        plain["CTR_EL0"] = hex(ctr)
+    facts = hostfile.decode(document, "x")
+    with ModelSystem(facts, PROFILES["7.3"]).create_vm() as vm, vm.create_vcpu(0) as vcpu:
+        vcpu.init(frozenset())
+        value = int.from_bytes(vcpu.get_one_reg(RegId.ccsidr(0)), "little")
+        assert value == ((ctr or 0) % 16 - 2) % 8
+        vcpu.set_one_reg(RegId.ccsidr(0), value.to_bytes(4, "little"))
+
+
+def test_a_recording_has_masks_of_feature_id_registers_alone() -> None:
+    loaded = json.loads((GOLDEN / "captures" / "7.3" / "max.json").read_text())
+    loaded["writable_masks"]["masks"][RegId.sysreg(sysreg("ACTLR_EL1")).hex] = "0x1"
+    (fault,) = faults_of(loaded)
+    assert "expected the id of a feature ID register" in fault
 
 
 def test_all_faults_of_a_host_file_are_told_at_once() -> None:

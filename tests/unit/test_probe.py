@@ -73,7 +73,13 @@ def test_a_built_in_hosts_facts_come_back(name: str, kernel: str) -> None:
     assert hostfile.decode(json.loads(hostfile.encode(found)), "probed") == found
 
 
-@pytest.mark.parametrize("uri", ["model:max", "model:max-mte?kernel=6.12", "model:a64fx?kernel=6.1"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("model:max", "model:max-mte?kernel=6.12", "model:a64fx?kernel=6.1"),
+        *("model:max?kernel=sve-v7", "model:sme-max?kernel=sme-v4"),
+    ],
+)
 def test_probing_twice_gives_the_same_file(uri: str, tmp_path: Path) -> None:
     """And so does probing the model that was made of it."""
     first, again, model = tmp_path / "first.json", tmp_path / "again.json", tmp_path / "model.json"

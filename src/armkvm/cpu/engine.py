@@ -29,7 +29,7 @@ from armkvm.cpu.counting import InstructionCounter
 from armkvm.cpu.guest_memory import IPA_LIMIT, PAGE, GuestMemory
 from armkvm.cpu.native import RegisterBatch, address_of
 from armkvm.cpu.poison import poisonous
-from armkvm.cpu.port import BANKED_REGISTERS, ENGINE_REGISTERS
+from armkvm.cpu.port import BANKED_REGISTERS, ENGINE_REGISTERS, FP_REGISTERS
 from armkvm.cpu.state import Z_BYTES, CoreState, VectorState
 from armkvm.cpu.translation import AccessKind, Mapping
 
@@ -73,22 +73,38 @@ _OUTSIDE = {
 }
 _BANKED_ENCODINGS = np.array(sorted(BANKED_REGISTERS), np.uint32)
 _ENGINE_ENCODINGS = np.array(sorted(ENGINE_REGISTERS), np.uint32)
+_FP_ENCODINGS = np.array(sorted(FP_REGISTERS), np.uint32)
 CODE_BUFFER_BYTES = 32 << 20
 _NOWHERE = IPA_LIMIT
 
 
+def _moves(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which words are MRS or MSR (register)."""
+    flags: NDArray[np.bool_] = words & np.uint32(0xFFD00000) == 0xD5100000
+    return flags
+
+
+def _names(words: NDArray[np.uint32], encodings: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which of such words name one of these registers."""
+    return np.isin(words >> np.uint32(5) & np.uint32(0xFFFF), encodings)
+
+
 def _is_system(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """Which words are MRS, MSR (register), SYS or SYSL that the PE has to answer."""
-    moves = words & np.uint32(0xFFD00000) == 0xD5100000
-    moves &= ~np.isin(words >> np.uint32(5) & np.uint32(0xFFFF), _ENGINE_ENCODINGS)
+    moves = _moves(words) & ~_names(words, _ENGINE_ENCODINGS)
     flags: NDArray[np.bool_] = moves | (words & np.uint32(0xFFD80000) == 0xD5080000)
     return flags
 
 
+def _is_fp(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which words are FP and AdvSIMD instructions, or access FPCR and FPSR."""
+    flags: NDArray[np.bool_] = words >> np.uint32(26) & np.uint32(3) == 3
+    return flags | (_moves(words) & _names(words, _FP_ENCODINGS))
+
+
 def _is_hypervisors(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
     """ERET, and accesses to what the engine keeps at EL1: a hypervisor that runs there means its own."""
-    moves = words & np.uint32(0xFFD00000) == 0xD5100000
-    moves &= np.isin(words >> np.uint32(5) & np.uint32(0xFFFF), _BANKED_ENCODINGS)
+    moves = _moves(words) & _names(words, _BANKED_ENCODINGS)
     flags: NDArray[np.bool_] = moves | (words & np.uint32(0xFFFFF3E0) == 0xD69F03E0)
     return flags
 
@@ -361,7 +377,7 @@ class Engine:
         if self._has_el2:
             flags |= _is_hypervisors(words)
         if self.gated:
-            flags |= words >> np.uint32(26) & np.uint32(3) == 3
+            flags |= _is_fp(words)
         spans = np.flatnonzero(np.diff(flags, prepend=False, append=False)).reshape(-1, 2).tolist()
         if len(spans) > _MAX_HOOKS_PER_PAGE:
             spans = [[0, PAGE // 4]]

@@ -83,6 +83,9 @@ BANKED_REGISTERS = frozenset(
 )
 """Those of them that EL2 has, or shows, of its own."""
 
+FP_REGISTERS = frozenset({FPCR, FPSR})
+"""Those of them that CPACR_EL1.FPEN closes."""
+
 POINTER_AUTH_KEYS = tuple(SysReg.of(3, 0, 2, crm, op2) for crm in (1, 2, 3) for op2 in range(4))[:10]
 """APIAKeyLo_EL1 ... APGAKeyHi_EL1."""
 

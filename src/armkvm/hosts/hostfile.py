@@ -22,16 +22,20 @@ from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DEVICE_NAMES
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
+from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths
 from armkvm.catalog import id_of, name_of, parse
 from armkvm.errors import Fault, InputError
 from armkvm.hosts import shape
-from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
+from armkvm.hosts.recording import is_feature_id_register, profile_named_by, tells_hosts_apart
 from armkvm.model.behaviour import BEHAVIOURS
+from armkvm.model.host import GENERIC_V8, target_of
+from armkvm.model.profile import PROFILES
+from armkvm.model.vcpu_behaviours import PHYSICAL_TARGET
 from armkvm.state import CpuVectors, HostFacts
 
 FORMAT = "armkvm-host-1"
-DEFAULT_IPA_BITS = 40
+DEFAULT_IPA_BITS, LEAST_IPA_BITS, MOST_IPA_BITS = 40, 32, 52
 MOST_CPUS = 4096
 
 _DEVICES = {name.removeprefix("KVM_DEV_TYPE_"): kind for kind, name in DEVICE_NAMES.items()}
@@ -143,6 +147,18 @@ def _register(value: object, path: str, faults: list[Fault]) -> None:
         shape.wrong(value, path, faults, "the name of a register whose value is the host's")
 
 
+def _feature_id_register(value: object, path: str, faults: list[Fault]) -> None:
+    if not isinstance(value, str) or len(value) > 64 or not _is_feature_id_register(value):
+        shape.wrong(value, path, faults, "the name of a feature ID register")
+
+
+@lru_cache(maxsize=1024)
+def _is_feature_id_register(name: str) -> bool:
+    if not _is_register(name):
+        return False
+    return is_feature_id_register(parse(name))
+
+
 @lru_cache(maxsize=1024)
 def _number_in(name: str) -> shape.Shape:
     bits = 8 * parse(name).size
@@ -180,12 +196,17 @@ _HEX = shape.text("0x[0-9a-f]{1,40}", "a number 0x...")
 _CAPS = shape.mapping(_cap, lambda _: shape.number(-4095, (1 << 31) - 1), 1024)
 _NUMBERS = shape.mapping(_register, _number_in, 1024)
 _VARIANT = shape.members({"changed": _NUMBERS, "absent": shape.array(_register, 0, 1024)})
+# A host of the model may be seen through a profile that was never released.
+_KERNEL = shape.text(
+    "|".join((r"[0-9]{1,4}\.[0-9]{1,4}[!-~]{0,200}", *map(re.escape, PROFILES))),
+    "a kernel release such as 7.3.4",
+)
 _SHAPE = shape.members(
     {
         "format": shape.one_of((FORMAT,)),
         "name": shape.text("[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", "a name of letters, digits and . _ + -"),
         "cpu": shape.label(),
-        "kernel": shape.text(r"[0-9]{1,4}\.[0-9]{1,4}[!-~]{0,200}", "a kernel release such as 7.3.4"),
+        "kernel": _KERNEL,
         "caps": _CAPS,
         "features": shape.array(shape.one_of([*F]), 0, 64),
         "cpus": shape.array(
@@ -203,7 +224,7 @@ _SHAPE = shape.members(
         "cpu_flags": shape.label(8000),
         "vgic": shape.mapping(shape.label(40), lambda _: _HEX, 64),
         "hidden": _NUMBERS,
-        "writable_masks": _NUMBERS,
+        "writable_masks": shape.mapping(_feature_id_register, _number_in, 1024),
         "behaviours": shape.mapping(
             shape.one_of(BEHAVIOURS, "the name of a behaviour"), lambda _: shape.boolean, 256
         ),
@@ -243,7 +264,7 @@ def _facts(tree: Mapping[str, Any], faults: list[Fault]) -> HostFacts:
         vm_caps=_caps(tree.get("vm_caps", {})),
         features=frozenset(map(F, tree["features"])),
         preferred_target=tree.get("preferred_target", 5),
-        ipa_bits=caps.get(Cap.ARM_VM_IPA_SIZE, DEFAULT_IPA_BITS),
+        ipa_bits=caps.get(Cap.ARM_VM_IPA_SIZE, 0) or DEFAULT_IPA_BITS,
         device_types=frozenset(_DEVICES[name] for name in tree.get("devices", ())),
         cpus=tuple(cpus),
         cpu_flags=frozenset(tree.get("cpu_flags", "").split()),
@@ -293,7 +314,20 @@ def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[Re
 
 
 def _contradictions(host: HostFacts) -> Iterable[Fault]:
-    """Facts that cannot both be true."""
+    """Facts that cannot both be true, and those of a host on which no VM with a vCPU can be."""
+    if not LEAST_IPA_BITS <= host.ipa_bits <= MOST_IPA_BITS:
+        expected = f"expected 0 or {LEAST_IPA_BITS} to {MOST_IPA_BITS}, got {host.ipa_bits}"
+        yield Fault("$.caps.ARM_VM_IPA_SIZE", expected)
+    most = host.caps.get(Cap.MAX_VCPU_ID)
+    if most is not None and most < 1:
+        yield Fault("$.caps.MAX_VCPU_ID", f"expected at least 1, for the first vCPU's id is 0; got {most}")
+    targets = _targets(host)
+    if host.preferred_target not in targets:
+        expected = " or ".join(map(str, sorted(targets)))
+        got = (
+            f"expected {expected}, as KVM_ARM_VCPU_INIT takes for this MIDR_EL1; got {host.preferred_target}"
+        )
+        yield Fault("$.preferred_target", got)
     for feature, cap in CAP_OF.items():
         if (feature in host.features) != (host.caps.get(cap, 0) > 0):
             has = "has" if feature in host.features else "lacks"
@@ -311,3 +345,11 @@ def _contradictions(host: HostFacts) -> Iterable[Fault]:
     shown = _SVE_FIELD.extract(host.values["plain"].get(id_of(_SVE_FIELD.register), 0))
     if bool(shown) != (F.SVE in host.features):
         yield Fault("$.registers.plain", f"expected {_SVE_FIELD} to agree with features, it is {shown}")
+
+
+def _targets(host: HostFacts) -> set[int]:
+    """What KVM_ARM_PREFERRED_TARGET can give: the physical CPU's target, or the one for all CPUs."""
+    physical = target_of(host.values["plain"].get(id_of(sysreg("MIDR_EL1")), 0))
+    profile = PROFILES.get(host.profile)
+    only = profile is not None and PHYSICAL_TARGET in profile
+    return {physical} if host.behaviours.get(PHYSICAL_TARGET, only) else {physical, GENERIC_V8}

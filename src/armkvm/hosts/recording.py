@@ -17,6 +17,7 @@ from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.abi.vls import decode as decode_vls
+from armkvm.arch.idfields import FIELDS, in_feature_id_space
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths
 from armkvm.catalog import parse
 from armkvm.errors import Fault, InputError
@@ -93,6 +94,14 @@ _CONFIG = shape.members(
     others=True,
 )
 
+
+def _feature_id_register(value: object, path: str, faults: list[Fault]) -> None:
+    before = len(faults)
+    REG_ID(value, path, faults)
+    if len(faults) == before and not is_feature_id_register(RegId(int(str(value), 16))):
+        shape.wrong(value, path, faults, "the id of a feature ID register")
+
+
 FACTS = shape.members(
     {
         "schema": shape.one_of((SCHEMA,)),
@@ -115,7 +124,7 @@ FACTS = shape.members(
         "sme_vls": shape.nullable(_VLS),
         "writable_masks": shape.members(
             {"errno": shape.nullable(ERRNO)},
-            {"masks": shape.mapping(REG_ID, lambda _: _MASK, 192)},
+            {"masks": shape.mapping(_feature_id_register, lambda _: _MASK, 192)},
             others=True,
         ),
         "vgic_facts": shape.mapping(shape.label(), lambda _: _MASK, 64),
@@ -191,7 +200,7 @@ def _cap_value(value: int | str) -> int:
 
 
 def _ipa_bits(recording: Mapping[str, Any]) -> int:
-    return int(recording["caps"].get(str(int(Cap.ARM_VM_IPA_SIZE)), 40))
+    return int(recording["caps"].get(str(int(Cap.ARM_VM_IPA_SIZE)), 0)) or 40
 
 
 def _profile(recording: Mapping[str, Any]) -> str:
@@ -244,6 +253,12 @@ def tells_hosts_apart(reg: RegId) -> bool:
     is_id = encoding is not None and encoding.op0 == 3 and encoding.crn == 0
     is_level = reg.reg_class == RegClass.FW and reg != _PSCI_VERSION
     return is_id or is_level or reg in _HOST_RESETS or reg.reg_class == RegClass.DEMUX
+
+
+def is_feature_id_register(reg: RegId) -> bool:
+    """Whether KVM_ARM_GET_REG_WRITABLE_MASKS can say anything of a register."""
+    encoding = reg.encoding
+    return encoding is not None and (encoding in FIELDS or in_feature_id_space(encoding))
 
 
 def _masks(recorded: Mapping[str, Any]) -> dict[RegId, int] | None:

@@ -68,7 +68,8 @@ def reset(vcpu: Vcpu) -> None:
         values = platform.facts.values["plain"]
         vcpu.demux = {reg: values[RegId(reg)] for reg in _IDS if RegId(reg) in values}
     else:
-        vcpu.demux = {reg: _smallest_line(platform, reg & 1) - 4 for reg in _IDS}
+        # A line below 16 bytes has no encoding: as in the kernel, what does not fit LineSize is cut off.
+        vcpu.demux = {reg: _smallest_line(platform, reg & 1) - 4 & _LINE_SIZE for reg in _IDS}
 
 
 @lru_cache(maxsize=64)

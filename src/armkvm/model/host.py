@@ -60,6 +60,11 @@ GENERIC_V8 = 5
 _TARGETS = {(0x41, 0xD0F): 0, (0x41, 0xD00): 1, (0x41, 0xD07): 2, (0x50, 0x000): 3, (0x41, 0xD03): 4}
 
 
+def target_of(midr: int) -> int:
+    """KVM_ARM_TARGET_* of a CPU: five old ones have a number, the rest is generic."""
+    return _TARGETS.get(parts(midr), GENERIC_V8)
+
+
 class Platform:
     """What a host offers under a kernel profile. Immutable once built."""
 
@@ -108,8 +113,8 @@ class Platform:
 
     @cached_property
     def physical_target(self) -> int:
-        """KVM_ARM_TARGET_* of the physical CPU: five old ones have a number, the rest is generic."""
-        return _TARGETS.get(parts(self._midr), GENERIC_V8)
+        """KVM_ARM_TARGET_* of the physical CPU."""
+        return target_of(self._midr)
 
     @property
     def _midr(self) -> int:

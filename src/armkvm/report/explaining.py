@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from armkvm import catalog
@@ -10,7 +11,8 @@ from armkvm.abi.regid import RegId
 from armkvm.arch.sysregs import name_of as sysreg_name
 from armkvm.errors import Rule, errno_name
 from armkvm.migration import ordering
-from armkvm.model.behaviour import BEHAVIOURS, Behaviour
+from armkvm.model.behaviour import Behaviour
+from armkvm.model.differences import Row, Value, differences
 from armkvm.model.lifecycle import REFUSES
 from armkvm.model.profile import PROFILES, KernelProfile
 from armkvm.model.tables.writable import LINEAGE, reported_mask, writable_fields
@@ -76,32 +78,60 @@ def _kernels(one: Behaviour) -> list[str]:
 
 def profiles(some: Sequence[KernelProfile]) -> Parts:
     """How kernels differ; a single one with all it has."""
-    rows = [
-        (one.name, *("yes" if one.name in profile else "no" for profile in some), one.sentence)
-        for one in BEHAVIOURS.values()
-        if _tells_apart(one, some)
-    ]
-    titles = [f"{profile.name}: {profile.summary}" for profile in some if profile.summary]
-    if not rows:
-        return [*titles, "the model knows no difference between them"]
-    return [*titles, Table(("BEHAVIOUR", *(profile.name for profile in some), "WHAT IT IS"), rows)]
+    found, names = differences(some), [profile.name for profile in some]
+    parts: Parts = [f"{profile.name}: {profile.summary}" for profile in some if profile.summary]
+    fields = "FIELDS" if len(some) == 1 else "FIELDS THAT DIFFER"
+    for rows, what, meaning, word in (
+        (found.behaviours, "BEHAVIOUR", "WHAT IT IS", _word),
+        (found.numbers, "NUMBER", "OF WHAT", _word),
+        (found.masks, "WRITABLE BITS", fields, _mask),
+    ):
+        if rows:
+            told = [(row.name, *map(word, row.values), row.meaning) for row in rows]
+            parts += [*([""] if parts else []), Table((what, *names, meaning), told)]
+    return parts if any(astuple(found)) else [*parts, "the model knows no difference between them"]
 
 
 def profiles_tree(some: Sequence[KernelProfile]) -> dict[str, Any]:
-    """The same for programs."""
+    """The same for programs; a number that a kernel does not have is null."""
+    found, names = differences(some), [profile.name for profile in some]
     return {
-        "profiles": [profile.name for profile in some],
-        "behaviours": {
-            one.name: {"sentence": one.sentence, **{profile.name: one.name in profile for profile in some}}
-            for one in BEHAVIOURS.values()
-            if _tells_apart(one, some)
+        "profiles": names,
+        "behaviours": {row.name: {"sentence": row.meaning, **_by(names, row)} for row in found.behaviours},
+        "numbers": {row.name: {"of": row.meaning, **_by(names, row)} for row in found.numbers},
+        "writable": {
+            row.name: {
+                "fields": row.meaning.split(),
+                **{name: None if mask is None else hex(mask) for name, mask in _by(names, row).items()},
+            }
+            for row in found.masks
         },
     }
 
 
-def _tells_apart(one: Behaviour, some: Sequence[KernelProfile]) -> bool:
-    has = {one.name in profile for profile in some}
-    return len(has) > 1 or (len(some) == 1 and has == {True})
+def number(row: Row) -> Parts:
+    """A number that belongs to the kernel rather than to the name, by kernel that has it."""
+    numbers = ((name, str(value)) for name, value in _by(PROFILES, row).items() if value is not None)
+    return [f"{row.name}: {row.meaning}", Table(("KERNEL", "NUMBER"), numbers)]
+
+
+def number_tree(row: Row) -> dict[str, Any]:
+    """The same for programs."""
+    return {"name": row.name, "of": row.meaning, "numbers": _by(PROFILES, row)}
+
+
+def _by(names: Iterable[str], row: Row) -> dict[str, Value]:
+    return dict(zip(names, row.values, strict=True))
+
+
+def _word(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
+
+
+def _mask(value: Value) -> str:
+    return "-" if value is None else f"{value:#x}"
 
 
 # -- calls -----------------------------------------------------------------------------------------
