@@ -93,6 +93,22 @@ def test_fpcr_and_fpsr_are_closed_with_fp(word: int) -> None:
     assert get(opened, "PC") == BASE + 4
 
 
+@pytest.mark.parametrize(
+    ("word", "syndrome"),
+    [
+        *((word, UNDEFINED) for word in (0x6FB6B6BF, 0x2F45E678, 0x4EF3973D)),
+        *((word, UNDEFINED) for word in (0x4C76C947, 0xEC15B169, 0xFC9A2506)),
+        *((word, FP_TRAP) for word in (0x1E20_2800, 0x4E20_8400, 0x3DC0_0000, 0x4E80_9C00, 0x6E40_FC00)),
+    ],
+    ids=lambda value: f"{value:#010x}",
+)
+def test_undefined_comes_before_the_trap_of_fp(word: int, syndrome: int) -> None:
+    """With FP closed: unallocated ones, and FADD, ADD, LDR Q, USDOT, BFDOT."""
+    vcpu = vcpu_with(word)
+    assert not step(vcpu)
+    assert took(vcpu) == syndrome
+
+
 ILLEGAL_STATE, PC_ALIGNMENT = 0x3A00_0000, 0x8A00_0000
 MSR_SPSR_X1, MSR_ELR_X2, ERET, BR_X2, BLR_X2, RET_X2 = (
     0xD518_4001,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from armkvm.cpu.advsimd import vector_use
+from armkvm.cpu.allocation import is_allocated
 from armkvm.cpu.engine import Engine
+from armkvm.cpu.exceptions import GuestException, Undefined
+from armkvm.cpu.known import KnownWords
 from armkvm.cpu.legality import CPACR_FPEN, FP, Situation, check_advsimd
 from armkvm.cpu.machine import Machine
 
@@ -18,6 +21,7 @@ class FpGate:
     def __init__(self, engine: Engine, machine: Machine) -> None:
         self._engine = engine
         self._machine = machine
+        self._known = KnownWords()
         self._uppers_live = False
         self._zeroed: tuple[int, dict[int, bytes]] | None = None
 
@@ -34,7 +38,12 @@ class FpGate:
         use = vector_use(word)
         if use is None:
             return
-        check_advsimd(now, use.streaming)
+        try:
+            check_advsimd(now, use.streaming)
+        except GuestException:
+            if word in self._known or is_allocated(word, now.features):
+                raise
+            raise Undefined from None
         if use.written and self._uppers_live:
             uppers = self._machine.uppers
             self._zeroed = (va, {n: uppers[n].tobytes() for n in use.written})
