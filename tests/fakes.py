@@ -126,6 +126,8 @@ class FakeVcpu:
         self.host.log.append(("KVM_GET_ONE_REG", reg))
         if reg not in self.values or reg in self.host.refuse_get:
             raise self.host.refuse(self.host.refuse_get.get(reg, errno.ENOENT), "KVM_GET_ONE_REG", reg)
+        if not self.finalized and reg in VECTORS:
+            raise self.host.refuse(errno.EPERM, "KVM_GET_ONE_REG", reg)
         if reg == parse("KVM_REG_ARM_TIMER_CNT"):
             ticks = int.from_bytes(self.values[reg], "little") + 1
             self.values[reg] = ticks.to_bytes(8, "little")

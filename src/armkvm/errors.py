@@ -6,7 +6,8 @@
     ├── KvmError(OSError)      KVM refused a call: an errno, with its reason
     ├── InputError             a file or message is not what it claims: every fault, with its path
     ├── PlaceError             a place (host, agent, lab) cannot be reached or has died
-    │   └── UnknownPlace       the URI names nothing
+    │   ├── UnknownPlace       the URI names nothing
+    │   └── MisreadCall        an agent says that a call makes no sense; a ValueError as well
     └── MissingFacts           a host's facts do not say what was asked of them
 
     ModelBug                   armkvm contradicts itself; never caught, never caused by a caller
@@ -142,6 +143,10 @@ class PlaceError(ArmKvmError):
 
 class UnknownPlace(PlaceError):
     """A URI names no place."""
+
+
+class MisreadCall(PlaceError, ValueError):
+    """An agent says that the arguments of a call make no sense, as a place here would by ValueError."""
 
 
 class MissingFacts(ArmKvmError):

@@ -340,9 +340,13 @@ def test_feature_numbers_follow_what_the_kernel_does(
         assert kernel.feature_bit(77, "KVM_ARM_VCPU_INIT") == 77
 
 
-def test_a_feature_the_kernel_has_not_is_named() -> None:
+@pytest.mark.parametrize(
+    ("operation", "errno"), [("KVM_ARM_VCPU_INIT", "ENOENT"), ("KVM_ARM_VCPU_FINALIZE", "EINVAL")]
+)
+def test_a_feature_the_kernel_has_not_is_named(operation: str, errno: str) -> None:
+    """With the errno that the kernel has for a number it does not know."""
     with (
         FakeKernel(set(), None) as kernel,
-        pytest.raises(KvmError, match=r"EINVAL: .* has no vCPU feature SME"),
+        pytest.raises(KvmError, match=rf"{errno}: .* has no vCPU feature SME"),
     ):
-        kernel.feature_bit(VcpuFeature.SME, "KVM_ARM_VCPU_INIT")
+        kernel.feature_bit(VcpuFeature.SME, operation)

@@ -194,6 +194,15 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
         process.wait()
 
 
+def test_ssh_that_gets_nowhere_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\necho Host key verification failed. >&2\nexit 255\n")
+    ssh.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with pytest.raises(PlaceError, match=r"verification failed\.; ssh may ask nothing here"):
+        open_place("//host", {}, "ssh")
+
+
 def test_ssh_never_asks_and_takes_no_options_from_a_host_name() -> None:
     command = command_of_ssh("//me@host.example:2222", None)
     assert command[:2] == ["ssh", "-T"]

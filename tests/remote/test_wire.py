@@ -13,7 +13,7 @@ from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.backends.remote import wire
 from armkvm.backends.remote.refusals import decode_error, encode_error
 from armkvm.backends.remote.wire import Kind, WireError
-from armkvm.errors import KvmError, MissingFacts, PlaceError, Rule
+from armkvm.errors import KvmError, MisreadCall, MissingFacts, PlaceError, Rule
 from armkvm.state import Exit, Mmio, SystemEvent
 
 u8, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 32, 64))
@@ -137,7 +137,7 @@ def test_a_refusal_keeps_its_errno_and_every_reason(error: KvmError) -> None:
 @pytest.mark.parametrize(
     ("error", "kind", "there"),
     [
-        (ValueError("nonsense"), Kind.MISTAKE, ValueError),
+        (ValueError("nonsense"), Kind.MISTAKE, MisreadCall),
         (PlaceError("gone"), Kind.FAILED, PlaceError),
         (RuntimeError("bug"), Kind.FAILED, PlaceError),
         (MissingFacts("host", "say", ["a", "b"]), Kind.UNKNOWN, MissingFacts),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import armkvm
+from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.backends.base import System
 from armkvm.cli.main import run
@@ -57,6 +58,14 @@ def test_sequences_are_valid_traces_that_reach_into_every_corner(uri: str) -> No
     assert len({step["ioctl"] for step in done}) >= 15
     assert {step.get("vm") for step in done} >= {0, 1}
     assert {step.get("vcpu") for step in done} >= {0, 1, 2}
+
+
+@pytest.mark.parametrize("kernel", ["sve-ioctl-2017", "sve-v5", "sve-v7"])
+def test_sequences_are_made_wherever_sve_stands(kernel: str) -> None:
+    """A survey needs no KVM_ARM_VCPU_FINALIZE where there is none, and sees Z, P and FFR all the same."""
+    with armkvm.connect(f"model:max?kernel={kernel}") as system:
+        ground = survey(system)
+    assert {RegId.z(31), RegId.p(15), RegId.ffr()} <= set(ground.initial)
 
 
 def test_a_place_does_not_differ_from_itself(tmp_path: Path) -> None:

@@ -73,7 +73,13 @@ def test_a_built_in_hosts_facts_come_back(name: str, kernel: str) -> None:
     assert hostfile.decode(json.loads(hostfile.encode(found)), "probed") == found
 
 
-@pytest.mark.parametrize("uri", ["model:max", "model:max-mte?kernel=6.12", "model:a64fx?kernel=6.1"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("model:max", "model:max-mte?kernel=6.12", "model:a64fx?kernel=6.1"),
+        *("model:max?kernel=sve-v7", "model:sme-max?kernel=sme-v4"),
+    ],
+)
 def test_probing_twice_gives_the_same_file(uri: str, tmp_path: Path) -> None:
     """And so does probing the model that was made of it."""
     first, again, model = tmp_path / "first.json", tmp_path / "again.json", tmp_path / "model.json"
@@ -212,3 +218,12 @@ def test_a_probe_closes_what_it_makes_and_needs_no_memory(monkeypatch: pytest.Mo
     probe(ModelSystem(*library.find("max-nested", "7.3")))
     assert {type(one) for one in made} == {ModelVm, ModelVcpu, ModelDevice}
     assert all(one.closed for one in made)
+
+
+@pytest.mark.parametrize("kernel", ["sve-ioctl-2017", "sve-v5"])
+def test_a_host_is_the_same_wherever_sve_stands(kernel: str) -> None:
+    """Lengths that only a call tells are learnt too, and where FINALIZE is missing nothing waits for it."""
+    merged = probe(armkvm.connect("model:max?kernel=sve-v7"))
+    facts = probe(armkvm.connect(f"model:max?kernel={kernel}"))
+    assert list(facts.cpus[0].sve) == list(range(1, 17))
+    assert replace(facts, kernel=merged.kernel, profile=merged.profile, origin=merged.origin) == merged

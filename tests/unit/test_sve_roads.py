@@ -23,6 +23,7 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.model import ModelVcpu
 from armkvm.catalog import parse
+from armkvm.errors import KvmError
 
 SVE = RegId.sve_vls()
 Z0, FFR, PC = RegId.z(0), RegId.ffr(), parse("PC")
@@ -233,3 +234,30 @@ def test_a_chosen_set_survives_init_only_once_it_is_final() -> None:
                 CALLS[finish](vcpu)
             CALLS["init sve"](vcpu)
             assert (vcpu.get_one_reg(SVE) == SHORT) is final, (road, final)
+
+
+@pytest.mark.parametrize(
+    ("road", "calls", "rule", "names"),
+    [
+        ("sve-v5", ["init sve", "list", "set vls"], "vls-final-by-use", "KVM_ARM_VCPU_INIT"),
+        ("sve-v7", ["init sve", "finalize", "set vls"], "vls-final", "KVM_ARM_VCPU_FINALIZE"),
+        ("sve-v5", ["init sve", "finalize"], "no-finalize", "KVM_ARM_VCPU_INIT"),
+        ("sve-ioctl-2017", ["init sve", "finalize"], "no-finalize", "KVM_ARM_VCPU_INIT"),
+        ("sve-ioctl-2017", ["init sve", "get vls"], "no-lengths-register", "KVM_ARM_VCPU_GET_SVE_VLS"),
+        ("sve-v5", ["init sve", "get vls by call"], "no-lengths-call", "KVM_REG_ARM64_SVE_VLS"),
+        ("sve-v7", ["init sve", "set vls by call"], "no-lengths-call", "KVM_REG_ARM64_SVE_VLS"),
+    ],
+)
+def test_a_remedy_names_only_what_its_kernel_has(road: str, calls: list[str], rule: str, names: str) -> None:
+    """Each refusal's way out is a call or register of that kernel."""
+    vcpu = sve_vcpu(road)
+    for call in calls[:-1]:
+        CALLS[call](vcpu)
+    with pytest.raises(KvmError) as refused:
+        CALLS[calls[-1]](vcpu)
+    assert refused.value.rule is not None
+    assert refused.value.rule.name == rule
+    assert names in refused.value.rule.remedy
+    assert ("KVM_ARM_VCPU_FINALIZE" in refused.value.rule.remedy) == (
+        road == "sve-v7" and rule == "vls-final"
+    )

@@ -278,14 +278,22 @@ class ModelVcpu(_Handle, _Attributes):
 
     def init(self, features: Iterable[Feature] = (), target: int | None = None) -> None:
         facts, profile = self.vcpu.vm.platform.facts, self.vcpu.vm.profile
-        bits = [_bit(profile, feature, calls.INIT) for feature in features]
+        numbers = {feature: _number(profile, feature) for feature in features}
+        unknown = [feature for feature, number in numbers.items() if number is None]
+        if unknown:
+            _raise(
+                Refused(rules.UNKNOWN_FEATURE, _unnumbered(unknown[0], profile)), calls.INIT, vcpu=self.vcpu
+            )
+        bits = [number for number in numbers.values() if number is not None]
         refused = setup.init(self.vcpu, bits, facts.preferred_target if target is None else target)
         if refused is not None:
             _raise(refused, calls.INIT, vcpu=self.vcpu)
 
     def finalize(self, feature: Feature) -> None:
-        number = _bit(self.vcpu.vm.profile, feature, calls.FINALIZE)
-        refused = setup.finalize(self.vcpu, number)
+        number = _number(self.vcpu.vm.profile, feature)
+        if number is not None and number.bit_length() > 31:
+            raise ValueError(f"{number} is no feature: KVM_ARM_VCPU_FINALIZE takes an int of 32 bits")
+        refused = setup.finalize(self.vcpu, _UNKNOWN if number is None else number)
         if refused is not None:
             _raise(refused, calls.FINALIZE, vcpu=self.vcpu)
 
@@ -407,13 +415,18 @@ class ModelVcpu(_Handle, _Attributes):
 _reg_id = lru_cache(maxsize=1 << 14)(RegId)  # a model lists the same ids again and again
 
 
-def _bit(profile: KernelProfile, feature: Feature, operation: str) -> int:
+_UNKNOWN = -1  # no kernel has a feature of this number
+
+
+def _number(profile: KernelProfile, feature: Feature) -> int | None:
     """A feature's number: this kernel's, or the one a program built for a newer kernel would pass."""
     if not isinstance(feature, VcpuFeature):
+        if not isinstance(feature, int):
+            raise TypeError(f"{feature!r} is no vCPU feature: give an armkvm.VcpuFeature or a bit's number")
         return feature
     number = profile.bit_of(feature)
-    if number is None:
-        number = BITS_7_3.get(feature)
-    if number is None:
-        _raise(Refused(rules.UNKNOWN_FEATURE, f"{feature} has no number in kernel {profile.name}"), operation)
-    return number
+    return BITS_7_3.get(feature) if number is None else number
+
+
+def _unnumbered(feature: Feature, profile: KernelProfile) -> str:
+    return f"{feature} has no number in kernel {profile.name}"

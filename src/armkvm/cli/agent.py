@@ -27,12 +27,14 @@ def run(args: argparse.Namespace) -> Outcome:
     """Serve until the client leaves (or, on a socket, until interrupted)."""
     if args.zipapp:
         size = write_zipapp(args.zipapp)
-        words = f"wrote {args.zipapp}: {size:,} bytes; run it there with python3, or reach it by ssh://HOST"
+        words = (
+            f"wrote {args.zipapp}: {size:,} bytes; Python 3.11 runs it (ssh://HOST finds ~/armkvm-agent.pyz)"
+        )
         return Outcome(DONE, [words], {"file": args.zipapp, "bytes": size})
 
     if args.socket:
-        say(f"serving {args.place} on {args.socket}; connect to unix:{args.socket}")
-        serve_socket(args.socket, lambda: connect(args.place))
+        words = f"serving {args.place} on {args.socket}; connect to unix:{args.socket}"
+        serve_socket(args.socket, lambda: connect(args.place), lambda: say(words))
     else:
         serve_stdio(lambda: connect(args.place))
     return Outcome(DONE, [], {})

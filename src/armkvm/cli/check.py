@@ -31,7 +31,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=Config,
         choices=[*Config],
         metavar="CONFIG",
-        help="the VM: base, sve, sme, sve_sme, or all that SRC grants (default)",
+        help="the VM: base, sve, sme, sve_sme, or all (default) that SRC grants of PMU_V3, SVE, SME and "
+        "pointer authentication",
     )
     page.arguments(parser)
     parser.add_argument(

@@ -19,6 +19,7 @@ from armkvm.cli.outcome import DONE, FINDINGS, Outcome, UsageError
 from armkvm.cli.places import open_place
 from armkvm.cli.wishes import parse_features
 from armkvm.model.behaviour import BEHAVIOURS
+from armkvm.model.differences import numbers
 from armkvm.model.lifecycle import REFUSES
 from armkvm.model.profile import PROFILES
 from armkvm.model.rulebook import RULES
@@ -42,6 +43,7 @@ examples:
   armkvm explain MRS ZCR_EL1 --with ID_AA64PFR0_EL1.SVE=0
   armkvm explain SYS "TLBI VAE1OS"        what a guest's instruction comes to
   armkvm explain 7.3                      a kernel, or one of its behaviours
+  armkvm explain KVM_CAP_ARM_SME          a number, by kernel; KVM_ARM_VCPU_SME likewise
   armkvm explain --profile 6.12 --profile 7.3
 """
 
@@ -102,6 +104,9 @@ def _word(word: str, on: str | None) -> Outcome:
         return Outcome(DONE, explaining.behaviour(one), explaining.behaviour_tree(one))
     if lower in PROFILES:
         return _profiles([lower])
+    numbered = {row.name: row for row in numbers(list(PROFILES.values()))}
+    if upper in numbered:
+        return Outcome(DONE, explaining.number(numbered[upper]), explaining.number_tree(numbered[upper]))
     if upper in errno.errorcode.values():
         number = getattr(errno, upper)
         some = [rule for rule in RULES.values() if rule.errno == number]
@@ -110,7 +115,7 @@ def _word(word: str, on: str | None) -> Outcome:
     try:
         reg = catalog.parse(word)
     except ValueError as bad:
-        names = [*RULES, *BEHAVIOURS, *PROFILES, *errno.errorcode.values(), *CALLS]
+        names = [*RULES, *BEHAVIOURS, *PROFILES, *numbered, *errno.errorcode.values(), *CALLS]
         near = get_close_matches(word, names, n=3)
         raise UsageError(f"did you mean {' or '.join(near)}?" if near else str(bad)) from None
     listed = _listed_by(reg, on)
@@ -225,20 +230,23 @@ def _tried(operation: str, reg: RegId | None, on: str | None) -> list[Trial]:
 
 def _listed_by(reg: RegId, on: str | None) -> list[str]:
     """The kinds of vCPU whose register list names a register."""
-    from armkvm.traces.trials import kinds_listing
+    from armkvm.traces.trials import listings
 
     with open_place(on or _default_place(reg)) as system:
-        return kinds_listing(system, reg)
+        return explaining.listed_by(listings(system, reg))
 
 
 def _default_place(reg: RegId | None) -> str:
     """A built-in host that has all that a call may be about."""
-    about_sme = reg is not None and (reg.reg_class == RegClass.SME or catalog.name_of(reg) in _OF_SME)
-    return "model:sme-nested" if about_sme else "model:max-nested"
+    name = "" if reg is None else catalog.name_of(reg)
+    is_vector = reg is not None and reg.reg_class in {RegClass.SVE, RegClass.SME}
+    return "model:sme-nested" if is_vector or name in _OF_SME else "model:max-nested"
 
 
+# Beside vectors and matrices, which the mode decides on.
 _OF_SME = frozenset(
     (
+        *(f"V{n}" for n in range(32)),
         "SVCR",
         "SMCR_EL1",
         "SMCR_EL2",

@@ -131,6 +131,8 @@ def _registers_too(patterns: Iterable[str]) -> list[str]:
 
 def _acceptance(host: str, features: tuple[Feature, ...] | None) -> Acceptance:
     """What a modelled host accepts for a vCPU with these features, or with all it can have."""
+    from shlex import quote
+
     from armkvm.abi.vcpu_features import RESHAPING, VcpuFeature as F
     from armkvm.backends.model import ModelSystem
     from armkvm.cli import given
@@ -139,8 +141,8 @@ def _acceptance(host: str, features: tuple[Feature, ...] | None) -> Acceptance:
     with given.host_or_place(host) as system:
         if not isinstance(system, ModelSystem):
             raise UsageError(
-                f"--field is about a host's facts; record them with `armkvm probe {host} -o HOST.json` "
-                "and name that file"
+                "--field is about a host's facts; record them with "
+                f"`armkvm probe {quote(host)} -o HOST.json` and name that file"
             )
         if features is None:
             return accepts(system.platform, offered(system.platform) - RESHAPING)
@@ -156,6 +158,7 @@ def _on_host(args: argparse.Namespace) -> list[tuple[RegId, bytes | None]]:
     from armkvm.cli import given
     from armkvm.migration.build import features_taken
     from armkvm.migration.bulk import read_all
+    from armkvm.migration.lengths import finalize
     from armkvm.migration.plan import finalizing
     from armkvm.migration.snapshot import VmConfig
 
@@ -167,9 +170,9 @@ def _on_host(args: argparse.Namespace) -> list[tuple[RegId, bytes | None]]:
         vcpu = vm.create_vcpu(0)
         vcpu.init(features)
         lengths, _ = read_all(vcpu, (RegId.sve_vls(), RegId.sme_vls()))
-        finalize = finalizing(lengths)
-        if finalize is not None:
-            vcpu.finalize(finalize)
+        what = finalizing(lengths)
+        if what is not None:
+            finalize(vcpu, what)
         listed = vcpu.reg_list()
         values, _ = read_all(vcpu, listed)
     return [(reg, values.get(reg)) for reg in listed]

@@ -45,6 +45,7 @@ class SysRegPort(Protocol):
 CPACR_EL1 = sysreg("CPACR_EL1")
 ESR_EL1 = sysreg("ESR_EL1")
 FAR_EL1 = sysreg("FAR_EL1")
+ID_AA64PFR0_EL1 = sysreg("ID_AA64PFR0_EL1")
 FPMR = sysreg("FPMR")
 FPCR = SysReg.of(3, 3, 4, 4, 0)
 FPSR = SysReg.of(3, 3, 4, 4, 1)
@@ -82,6 +83,9 @@ BANKED_REGISTERS = frozenset(
     {SPSR_EL1, SysReg.of(3, 0, 4, 0, 1), SysReg.of(3, 0, 4, 2, 2)}  # ELR_EL1, CurrentEL
 )
 """Those of them that EL2 has, or shows, of its own."""
+
+FP_REGISTERS = frozenset({FPCR, FPSR})
+"""Those of them that CPACR_EL1.FPEN closes."""
 
 POINTER_AUTH_KEYS = tuple(SysReg.of(3, 0, 2, crm, op2) for crm in (1, 2, 3) for op2 in range(4))[:10]
 """APIAKeyLo_EL1 ... APGAKeyHi_EL1."""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from armkvm.arch.accesses import GUEST_ONLY, access_name
 from armkvm.arch.encoding import SysReg
 from armkvm.cpu.address_space import AddressSpace
 from armkvm.cpu.engine import Engine
-from armkvm.cpu.exceptions import ExceptionClass, GuestException, Undefined
+from armkvm.cpu.exceptions import ExceptionClass, GuestException, Undefined, Unmodelled
 from armkvm.cpu.legality import Situation, check_fp, check_sme_access, check_zcr
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.port import (
     CPACR_EL1,
     DCZID_EL0,
     ENGINE_REGISTERS,
-    FPCR,
+    FP_REGISTERS,
     FPMR,
-    FPSR,
     MIRRORED,
     PAR_EL1,
     SCTLR_EL1,
@@ -39,10 +39,12 @@ _CTR_EL0 = SysReg.of(3, 3, 0, 0, 1)
 _LENGTHS_AND_ENABLES = frozenset({CPACR_EL1, ZCR_EL1, SMCR_EL1})
 
 _DC_ZVA = SysReg.of(1, 3, 7, 4, 1)
-_CRN_TLBI = 8
+_CRN_TLBI = (8, 9)  # the second with nXS
 _CRN_CACHE = 7
-_CRM_IC = (1, 5)
 _CRM_AT = (8, 9)
+_CRM_WITHOUT_EFFECT = (1, 5, 3, 6, 10, 11, 12, 13, 14)
+"""IC: a page that code came from cannot be written without the engine dropping that code. CFP, CPP and
+DVP: nothing is predicted. DC: nothing is cached."""
 
 
 class Surroundings(Protocol):
@@ -121,7 +123,7 @@ class SystemAccess:
             check_sme_access(s)
         elif reg == ZCR_EL1 and (s.features.sve or s.features.sve_trapped):
             check_zcr(s)
-        elif reg in (FPCR, FPSR) or (reg == FPMR and s.features.fpmr):
+        elif reg in FP_REGISTERS or (reg == FPMR and s.features.fpmr):
             check_fp(s)
 
     def _read(self, s: Situation, reg: SysReg, rt: int) -> None:
@@ -164,7 +166,13 @@ class SystemAccess:
             raise GuestException(ExceptionClass.SYSREG, sysreg_syndrome(reg, rt, is_read))
 
     def _system(self, op: SysReg, rt: int, value: int, is_read: bool) -> bool:
-        """One SYS or SYSL: cache, TLB and address-translation maintenance. False: the engine's."""
+        """One SYS or SYSL: cache, TLB and address-translation maintenance.
+
+        Never the engine's, which knows few of them, and would stand still before the others. Those that
+        return a value are all of FEAT_GCS, which KVM gives to no guest.
+        """
+        if is_read or op not in GUEST_ONLY:
+            raise Undefined
         s = self._pe.situation()
         if s.el == 0:
             self._check_el0_maintenance(op, rt, is_read)
@@ -173,15 +181,12 @@ class SystemAccess:
             raise refused(refusal, op, rt, is_read)
         if op == _DC_ZVA:
             self._space.store(value & -_ZVA_BYTES, bytes(_ZVA_BYTES))
-        elif op.crn == _CRN_CACHE and op.crm in _CRM_IC:
-            pass  # a page that code came from cannot be written without the engine dropping that code
-        elif op.crn == _CRN_CACHE and op.crm in _CRM_AT and op.op1 == 0 and op.op2 < 4:
-            self._translate_address(op, value)
-        elif op.crn == _CRN_TLBI and op.op1 == 0:
+        elif op.crn in _CRN_TLBI:
             self._engine.flush_translations()
-        else:
-            # Data cache maintenance has nothing to do; what is unknown is the engine's to refuse.
-            return op.crn == _CRN_CACHE and op.crm in (6, 10, 11, 12, 13, 14)
+        elif op.crn == _CRN_CACHE and op.crm in _CRM_AT and op.op2 < 4:
+            self._translate_address(op, value)
+        elif op.crn != _CRN_CACHE or op.crm not in _CRM_WITHOUT_EFFECT:
+            raise Unmodelled(f"the effect of {access_name(op)}")
         return True
 
     def _check_el0_maintenance(self, op: SysReg, rt: int, is_read: bool) -> None:

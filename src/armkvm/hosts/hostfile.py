@@ -196,12 +196,17 @@ _HEX = shape.text("0x[0-9a-f]{1,40}", "a number 0x...")
 _CAPS = shape.mapping(_cap, lambda _: shape.number(-4095, (1 << 31) - 1), 1024)
 _NUMBERS = shape.mapping(_register, _number_in, 1024)
 _VARIANT = shape.members({"changed": _NUMBERS, "absent": shape.array(_register, 0, 1024)})
+# A host of the model may be seen through a profile that was never released.
+_KERNEL = shape.text(
+    "|".join((r"[0-9]{1,4}\.[0-9]{1,4}[!-~]{0,200}", *map(re.escape, PROFILES))),
+    "a kernel release such as 7.3.4",
+)
 _SHAPE = shape.members(
     {
         "format": shape.one_of((FORMAT,)),
         "name": shape.text("[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", "a name of letters, digits and . _ + -"),
         "cpu": shape.label(),
-        "kernel": shape.text(r"[0-9]{1,4}\.[0-9]{1,4}[!-~]{0,200}", "a kernel release such as 7.3.4"),
+        "kernel": _KERNEL,
         "caps": _CAPS,
         "features": shape.array(shape.one_of([*F]), 0, 64),
         "cpus": shape.array(

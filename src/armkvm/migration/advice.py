@@ -125,7 +125,7 @@ ADVICE: tuple[Advice, ...] = (
         errno.EPERM,
         _one_of("KVM_REG_ARM64_SVE_VLS", "KVM_REG_ARM64_SME_VLS"),
         "vector lengths are fixed once the vCPU is finalized",
-        "Write them between KVM_ARM_VCPU_INIT and KVM_ARM_VCPU_FINALIZE.",
+        "Write them right after KVM_ARM_VCPU_INIT, ahead of what makes them final.",
     ),
     Advice(
         Code.REGISTER_REFUSED,

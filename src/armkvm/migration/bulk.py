@@ -1,7 +1,8 @@
 """Many registers at once, going on where a register is refused.
 
 The protocol's `get_regs` and `set_regs` stop at the first refusal; a move wants every refusal.
-While nothing is refused this is one call, which on another machine is one message.
+While nothing is refused this is one call, which on another machine is one message. The set of SVE vector
+lengths is read and written by its own calls where it is no register.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from armkvm.abi.regid import RegId
 from armkvm.backends.base import Vcpu
 from armkvm.errors import KvmError
+from armkvm.migration.lengths import SVE_VLS, by_call, choose_by_call
 
 Refused = dict[RegId, KvmError]
 
@@ -33,6 +35,9 @@ def read_all(vcpu: Vcpu, regs: Sequence[RegId]) -> tuple[dict[RegId, bytes], Ref
         if stopped:
             values.update(zip(rest[:stopped], vcpu.get_regs(rest[:stopped]), strict=True))
         rest = rest[stopped + 1 :]
+    if SVE_VLS in refused and (told := by_call(vcpu)) is not None:
+        values[SVE_VLS] = told
+        del refused[SVE_VLS]
     return values, refused
 
 
@@ -49,7 +54,7 @@ def write_all(vcpu: Vcpu, pairs: Iterable[tuple[RegId, bytes]]) -> Refused:
             if stopped is None:
                 _write_singly(vcpu, rest, refused)
                 break
-            refused[rest[stopped][0]] = refusal
+            _note(vcpu, *rest[stopped], refusal, refused)
         rest = rest[stopped + 1 :]
     return refused
 
@@ -73,4 +78,11 @@ def _write_singly(vcpu: Vcpu, pairs: Iterable[tuple[RegId, bytes]], refused: Ref
         try:
             vcpu.set_one_reg(reg, data)
         except KvmError as refusal:
-            refused[reg] = refusal
+            _note(vcpu, reg, data, refusal, refused)
+
+
+def _note(vcpu: Vcpu, reg: RegId, data: bytes, refusal: KvmError, refused: Refused) -> None:
+    """A write that was refused, unless a call takes what the register does not."""
+    last = choose_by_call(vcpu, data, refusal) if reg == SVE_VLS else refusal
+    if last is not None:
+        refused[reg] = last

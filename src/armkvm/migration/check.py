@@ -24,6 +24,7 @@ from armkvm.migration.capture import capture_vcpu
 from armkvm.migration.deciding import explain
 from armkvm.migration.findings import Finding
 from armkvm.migration.gic import compare_gic
+from armkvm.migration.lengths import finalize
 from armkvm.migration.plan import LENGTHS, finalizing
 from armkvm.migration.rehearsal import Order, Rehearsal, rehearse
 from armkvm.migration.snapshot import VcpuState, VmConfig, sorted_features
@@ -150,7 +151,7 @@ def _finalize(vcpu: Vcpu) -> None:
     held, _ = read_all(vcpu, LENGTHS)
     what = finalizing(held)
     if what is not None:
-        vcpu.finalize(what)
+        finalize(vcpu, what)
 
 
 def _between(source: System, destination: System, config: Config, order: Order) -> Direction:

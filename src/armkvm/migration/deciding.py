@@ -68,7 +68,8 @@ def _lengths(state: VcpuState, tried: Rehearsal) -> Iterator[Finding]:
         if refused is None or wanted is None:
             continue
         if reg in tried.initial:
-            yield findings.lengths(state.id, reg, wanted, vls.decode(tried.initial[reg]))
+            offered = vls.decode(tried.initial[reg])
+            yield findings.lengths(state.id, reg, wanted, offered, operation=refused.operation)
         else:
             yield findings.refusal(Code.VECTOR_LENGTHS, refused, vcpu=state.id, reg=reg, asked=str(wanted))
 

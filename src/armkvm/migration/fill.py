@@ -18,6 +18,7 @@ from armkvm.arch.vectors import Vq
 from armkvm.backends.base import Vcpu
 from armkvm.errors import errno_name
 from armkvm.migration.bulk import read_all, write_all
+from armkvm.migration.lengths import listed
 from armkvm.migration.ordering import CLEARED_BEFORE, arrange, is_feature_id
 
 
@@ -89,8 +90,7 @@ def fill(vcpu: Vcpu, seed: int) -> Filled:
     Equal seeds give equal contents for a register of a given length, on any host and in any order.
     A write that the place refuses leaves that register as it was and is reported.
     """
-    listed = vcpu.reg_list()
-    present, unread = read_all(vcpu, listed)
+    present, unread = read_all(vcpu, listed(vcpu))
     lengths = _vector_bytes(present)
     left = {reg: f"cannot be read: {errno_name(error.errno or 0)}" for reg, error in unread.items()}
     pairs = []

@@ -113,6 +113,7 @@ def lengths(
     offered: VectorLengths,
     *,
     both: VectorLengths | None = None,
+    operation: str = "KVM_SET_ONE_REG",
 ) -> Finding:
     """A set of vector lengths that a place does not take, with the longest set that both hosts do.
 
@@ -128,7 +129,7 @@ def lengths(
     return Finding(
         code=Code.VECTOR_LENGTHS,
         vcpu=vcpu,
-        operation="KVM_SET_ONE_REG",
+        operation=operation,
         reg=reg,
         asked=str(wanted),
         there=str(offered),

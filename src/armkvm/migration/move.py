@@ -16,10 +16,11 @@ from armkvm.errors import KvmError
 from armkvm.migration import findings
 from armkvm.migration.advice import Code
 from armkvm.migration.build import build, features_taken
-from armkvm.migration.bulk import read_all
+from armkvm.migration.bulk import read_all, write_all
 from armkvm.migration.capture import capture
 from armkvm.migration.fill import Filled, fill
 from armkvm.migration.findings import Finding
+from armkvm.migration.lengths import finalize, writing
 from armkvm.migration.plan import Plan, finalizing
 from armkvm.migration.restore import restore
 from armkvm.migration.snapshot import Origin, Snapshot, VcpuState, VmConfig, sorted_features
@@ -169,14 +170,19 @@ def configure(vcpu: Vcpu, wanted: Wanted, destination: System | None, found: lis
         if have is not None and not (lengths and lengths.is_prefix_of(have)):
             there = {} if destination is None else offered_lengths(destination, wanted)
             both = have.common_prefix(there[reg]) if reg in there else None
-            found.append(findings.lengths(vcpu.id, reg, lengths, have, both=both))
+            found.append(
+                findings.lengths(vcpu.id, reg, lengths, have, both=both, operation=writing(vcpu, reg))
+            )
             return
+    refused = write_all(vcpu, [(reg, vls.encode(lengths)) for reg, lengths in wanted.lengths()])
+    for reg, error in refused.items():
+        found.append(findings.refusal(Code.REGISTER_REFUSED, error, vcpu=vcpu.id, reg=reg))
+    if refused:
+        return
     try:
-        for reg, lengths in wanted.lengths():
-            vcpu.set_one_reg(reg, vls.encode(lengths))
-        finalize = finalizing(offered)
-        if finalize is not None:
-            vcpu.finalize(finalize)
+        what = finalizing(offered)
+        if what is not None:
+            finalize(vcpu, what)
         if wanted.svcr is not None:
             vcpu.set_one_reg(SVCR, wanted.svcr.to_bytes(8, "little"))
     except KvmError as error:

@@ -8,7 +8,9 @@ from armkvm.abi.regid import RegId
 from armkvm.backends.base import System, Vcpu
 from armkvm.catalog import parse
 from armkvm.migration.build import make_vm
+from armkvm.migration.bulk import write_all
 from armkvm.migration.capture import capture_vcpu
+from armkvm.migration.lengths import finalize
 from armkvm.migration.plan import LENGTHS, finalizing
 from armkvm.migration.snapshot import EnabledCap, VcpuState, VmConfig, sorted_features
 from armkvm.state import GuestCpu
@@ -38,12 +40,13 @@ def configure(vcpu: Vcpu, guest: GuestCpu) -> None:
     """
     for reg, lengths in zip(LENGTHS, (guest.sve, guest.sme), strict=True):
         if lengths:
-            vcpu.set_one_reg(reg, vls.encode(lengths))
+            for refused in write_all(vcpu, [(reg, vls.encode(lengths))]).values():
+                raise refused
     for reg, value in registers(guest).items():
         vcpu.set_one_reg(reg, value.to_bytes(reg.size, "little"))
     what = finalizing({reg for reg, has in zip(LENGTHS, (guest.sve, guest.sme), strict=True) if has})
     if what is not None:
-        vcpu.finalize(what)
+        finalize(vcpu, what)
 
 
 def registers(guest: GuestCpu) -> dict[RegId, int]:

@@ -17,6 +17,7 @@ from armkvm.errors import KvmError, errno_name
 from armkvm.migration import ordering
 from armkvm.migration.build import make_vm
 from armkvm.migration.bulk import read_all, write_all
+from armkvm.migration.lengths import finalize, listed
 from armkvm.migration.ordering import VOLATILE
 from armkvm.migration.plan import LENGTHS, finalizing, plan
 from armkvm.migration.snapshot import VcpuState, VmConfig
@@ -101,30 +102,30 @@ def _carry_out(vcpu: Vcpu, state: VcpuState, order: Order) -> Rehearsal:
     configuring, filling = _arranged(state, order)
     initial, _ = read_all(vcpu, [*configuring])
     answers = write_all(vcpu, configuring.items())
-    finalize, finalized = None, False
+    unfinal, finalized = None, False
     what = finalizing(state.registers)
     if what is not None:
-        finalize = _attempt(vcpu.finalize, what)
-        finalized = finalize is None
+        unfinal = _attempt(finalize, vcpu, what)
+        finalized = unfinal is None
     answers |= write_all(vcpu, filling.items())
-    listed = frozenset(_listed(vcpu))
+    has = frozenset(_listed(vcpu))
     compared = [
         reg
         for reg in contents
-        if reg in listed and reg not in _UNCOMPARED and (reg not in answers or reg in LENGTHS)
+        if reg in has and reg not in _UNCOMPARED and (reg not in answers or reg in LENGTHS)
     ]
     there, _ = read_all(vcpu, compared)
     return Rehearsal(
         init=None,
         lengths={reg: answers.get(reg) for reg in LENGTHS if reg in contents},
-        finalize=finalize,
+        finalize=unfinal,
         finalized=finalized,
         refused={reg: error for reg, error in answers.items() if reg not in LENGTHS},
         initial=initial,
         differs={reg: there.get(reg) for reg in compared if there.get(reg) != contents[reg]},
-        missing_here=tuple(sorted(contents.keys() - listed)),
-        extra_here=tuple(sorted(listed - contents.keys() - _UNCOMPARED)),
-        listed=len(listed),
+        missing_here=tuple(sorted(contents.keys() - has)),
+        extra_here=tuple(sorted(has - contents.keys() - _UNCOMPARED)),
+        listed=len(has),
     )
 
 
@@ -146,7 +147,7 @@ def _arranged(state: VcpuState, order: Order) -> tuple[dict[RegId, bytes], dict[
 def _listed(vcpu: Vcpu) -> list[RegId]:
     """The register list, empty while the vCPU could not be finalized."""
     try:
-        return vcpu.reg_list()
+        return listed(vcpu)
     except KvmError:
         return []
 

@@ -20,6 +20,7 @@ from armkvm.migration.advice import Code
 from armkvm.migration.build import build
 from armkvm.migration.bulk import Refused, read_all, write_all
 from armkvm.migration.findings import Finding, in_hex
+from armkvm.migration.lengths import finalize, writing
 from armkvm.migration.ordering import Stage
 from armkvm.migration.plan import LENGTHS, Plan, plan
 from armkvm.migration.snapshot import Origin, Snapshot, VcpuEvents, VcpuState
@@ -89,11 +90,11 @@ class _Work:
 
     def apply(self) -> None:
         """Write everything, noting refusals and going on."""
-        state, finalize = self.state, self.plan.finalize
+        state, what = self.state, self.plan.finalize
         self.skipped = self._beyond_reach()
         self._write(self.plan.configuring)
-        if finalize is not None:
-            self._attempt(Code.FINALIZE, lambda: self.vcpu.finalize(finalize), asked=str(finalize))
+        if what is not None:
+            self._attempt(Code.FINALIZE, lambda: finalize(self.vcpu, what), asked=str(what))
         self._write(self.plan.filling)
         self._attempt(Code.EVENTS, lambda: self.vcpu.set_vcpu_events(state.events.carried.pack()))
         self._attempt(
@@ -158,12 +159,13 @@ class _Work:
             wanted = self.state.lengths(reg)
             if wanted is None:
                 continue
-            try:
-                offered = vls.decode(self.vcpu.get_one_reg(reg))
-            except KvmError:
+            held, _ = read_all(self.vcpu, (reg,))
+            if reg not in held:
                 continue  # the write will be refused in the same way, and be reported
+            offered = vls.decode(held[reg])
             if not (wanted and wanted.is_prefix_of(offered)):
-                self.found.append(findings.lengths(self.state.id, reg, wanted, offered))
+                operation = writing(self.vcpu, reg)
+                self.found.append(findings.lengths(self.state.id, reg, wanted, offered, operation=operation))
                 skipped.add(reg)
         if skipped:
             tainted = {Stage.VECTORS, Stage.MATRIX}

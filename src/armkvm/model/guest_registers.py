@@ -81,6 +81,11 @@ _WRITE: dict[SysReg, Callable[[Vcpu, int], None]] = {
     _reg("CNTP_CVAL_EL0"): lambda vcpu, value: vcpu.sysregs.update({_P: value}),
     _reg("OSLAR_EL1"): _lock_os,
 }
+_OF_MTE = frozenset(
+    _reg(f"DC {name}") for name in ("IGSW", "IGDSW", "CGSW", "CGDSW", "CIGSW", "CIGDSW", "IGVAC", "IGDVAC")
+)
+"""Maintenance of tags that only EL1 may do: part of FEAT_MTE2, which a guest has by KVM_CAP_ARM_MTE."""
+
 _READ_ONLY = frozenset(map(_reg, ("CNTVCT_EL0", "CNTPCT_EL0", "ISR_EL1", "CCSIDR_EL1")))
 _WRITE_ONLY = frozenset((_reg("OSLAR_EL1"),))
 
@@ -152,6 +157,8 @@ class GuestRegisters:
 
     def execute(self, operation: SysReg, el: int) -> Refusal | None:
         """The guest's TLBI, AT, DC or IC."""
+        if operation in _OF_MTE and not self._vcpu.vm.has_mte:
+            return Refusal.UNDEFINED
         return _REFUSALS.get(self._outcome(operation, True))
 
     def current(self, reg: SysReg) -> int:

@@ -41,7 +41,8 @@ SET_LENGTHS_CALL = "KVM_ARM_VCPU_SET_SVE_VLS"
 PHASES = (Phase.CREATED, Phase.CONFIGURED, Phase.READY)
 Row = tuple[Rule | None, Rule | None, Rule | None]
 
-_UNKNOWN: Row = (rules.UNKNOWN_IOCTL,) * 3
+_NO_FINALIZE: Row = (rules.NO_FINALIZE,) * 3
+_NO_CALL: Row = (rules.NO_LENGTHS_CALL,) * 3
 
 # operation -> the rule that refuses it in each of PHASES; None admits it. A vCPU without scalable
 # vectors is never CONFIGURED. What can be refused for other reasons too is decided with those.
@@ -62,8 +63,8 @@ REFUSES: dict[str, Row] = {
     HAS_DEVICE_ATTR: (None, None, None),
     GET_DEVICE_ATTR: (None, None, None),
     SET_DEVICE_ATTR: (None, None, None),
-    GET_LENGTHS_CALL: _UNKNOWN,
-    SET_LENGTHS_CALL: _UNKNOWN,
+    GET_LENGTHS_CALL: _NO_CALL,
+    SET_LENGTHS_CALL: _NO_CALL,
 }
 
 
@@ -94,8 +95,9 @@ IMPLICIT = LifeCycle(
     "implicit finalization",
     REFUSES
     | {
-        FINALIZE: _UNKNOWN,
+        FINALIZE: _NO_FINALIZE,
         ACCESS_VECTORS: (rules.NOT_INITIALISED, None, None),
+        SET_LENGTHS: (rules.NOT_INITIALISED, None, rules.VLS_FINAL_BY_USE),
         GET_REG_LIST: (rules.NOT_INITIALISED, None, None),
         RUN: (rules.NOT_INITIALISED, None, None),
     },
@@ -105,7 +107,7 @@ BY_CALLS = LifeCycle(
     "lengths by calls of their own",
     REFUSES
     | {
-        FINALIZE: _UNKNOWN,
+        FINALIZE: _NO_FINALIZE,
         GET_LENGTHS_CALL: (rules.NOT_INITIALISED, None, None),
         SET_LENGTHS_CALL: (rules.NOT_INITIALISED, None, None),
     },

@@ -149,7 +149,7 @@ FEATURE_ID_RANGE, NON_ID_RANGE = 0, 1
 def writable_masks(vm: Vm, range_: int, reserved: Sequence[int]) -> dict[RegId, int] | Refused:
     """KVM_ARM_GET_REG_WRITABLE_MASKS: the masks that are not zero, by register id."""
     if WRITABLE_ID_REGISTERS not in vm.profile:
-        return Refused(rules.UNKNOWN_IOCTL)
+        return Refused(rules.UNKNOWN_IOCTL, "KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES is 0")
     if range_ == NON_ID_RANGE and NON_ID_MASKS in vm.profile and not any(reserved):
         return cpuif.writable_masks(vm)
     if range_ != FEATURE_ID_RANGE or any(reserved):
@@ -161,7 +161,7 @@ def writable_masks(vm: Vm, range_: int, reserved: Sequence[int]) -> dict[RegId, 
 def set_counter_offset(vm: Vm, offset: int, reserved: int) -> Refused | None:
     """KVM_ARM_SET_COUNTER_OFFSET: one offset for both counters, from now on the only one."""
     if PHYSICAL_TIMER_IDS not in vm.profile:
-        return Refused(rules.UNKNOWN_IOCTL)
+        return Refused(rules.UNKNOWN_IOCTL, "KVM_CAP_COUNTER_OFFSET is 0")
     if reserved:
         return Refused(rules.COUNTER_RESERVED)
     vm.offsets = dict.fromkeys(("virtual", "physical"), offset)

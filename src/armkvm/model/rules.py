@@ -57,8 +57,9 @@ ALREADY_FINALIZED = _rule(
 NOT_FINALIZABLE = _rule(
     "not-finalizable",
     EINVAL,
-    "KVM_ARM_VCPU_FINALIZE knows only KVM_ARM_VCPU_SVE, on a vCPU that has scalable vectors.",
-    "Ask for the SVE feature in KVM_ARM_VCPU_INIT, or leave the call out.",
+    "KVM_ARM_VCPU_FINALIZE knows one feature, KVM_ARM_VCPU_SVE (or _VEC, its name where there is SME), on a "
+    "vCPU that has SVE or SME.",
+    "Name that feature and ask for SVE or SME in KVM_ARM_VCPU_INIT, or leave the call out.",
 )
 VM_DEAD = _rule(
     "vm-dead",
@@ -203,7 +204,8 @@ SYSREG_HIDDEN = _rule(
     "sysreg-hidden",
     ENOENT,
     "The register exists only on vCPUs with the feature it belongs to, as the VM's ID registers now say.",
-    "Enable the feature at KVM_ARM_VCPU_INIT, or leave the ID field that shows it as it is.",
+    "Enable the feature at KVM_ARM_VCPU_INIT, or leave the ID field that shows it as it is; what KVM keeps "
+    "from every guest cannot be had.",
 )
 NO_SUCH_DEMUX = _rule(
     "no-such-demux",
@@ -276,14 +278,38 @@ SLICE_BEYOND_LENGTH = _rule(
 VECTOR_NOT_FINALIZED = _rule(
     "vector-not-finalized",
     EPERM,
-    "Z, P and FFR exist only after the vector lengths are final.",
-    "Call KVM_ARM_VCPU_FINALIZE(KVM_ARM_VCPU_SVE) first.",
+    "Z, P, FFR, ZA and ZT0 exist only after the vector lengths are final.",
+    "Call KVM_ARM_VCPU_FINALIZE(KVM_ARM_VCPU_SVE) first; with SME it is also called KVM_ARM_VCPU_VEC.",
 )
 VLS_FINAL = _rule(
     "vls-final",
     EPERM,
     "The set of vector lengths is immutable after KVM_ARM_VCPU_FINALIZE.",
     "Write it between KVM_ARM_VCPU_INIT and KVM_ARM_VCPU_FINALIZE.",
+)
+VLS_FINAL_BY_USE = _rule(
+    "vls-final-by-use",
+    EPERM,
+    "The set of vector lengths is immutable after an access to Z, P or FFR, KVM_GET_REG_LIST or KVM_RUN.",
+    "Write it right after KVM_ARM_VCPU_INIT, ahead of these.",
+)
+NO_FINALIZE = _rule(
+    "no-finalize",
+    EINVAL,
+    "This kernel has no KVM_ARM_VCPU_FINALIZE: vector lengths become final without it.",
+    "Leave the call out, and choose the lengths right after KVM_ARM_VCPU_INIT.",
+)
+NO_LENGTHS_CALL = _rule(
+    "no-lengths-call",
+    EINVAL,
+    "This kernel has no KVM_ARM_VCPU_GET_SVE_VLS and no KVM_ARM_VCPU_SET_SVE_VLS.",
+    "Read and write KVM_REG_ARM64_SVE_VLS.",
+)
+NO_LENGTHS_REGISTER = _rule(
+    "no-lengths-register",
+    EINVAL,
+    "This kernel has no register for the set of SVE vector lengths.",
+    "Use KVM_ARM_VCPU_GET_SVE_VLS and KVM_ARM_VCPU_SET_SVE_VLS.",
 )
 VLS_NOT_PREFIX = _rule(
     "vls-not-prefix",
@@ -343,7 +369,7 @@ MATRIX_ID_MALFORMED = _rule(
     "matrix-id-malformed",
     EINVAL,
     "Ids of the SME class name a row of ZA (2048 bits), ZT0 (512 bits) or the set of lengths (512 bits).",
-    "Use the id that KVM_GET_REG_LIST returns while SVCR.ZA is 1.",
+    "Make the id of that size; where KVM_GET_REG_LIST names these registers, it does while SVCR.ZA is 1.",
 )
 ZA_ROW_BEYOND_END = _rule(
     "za-row-beyond-end",
@@ -401,7 +427,8 @@ ID_INVARIANT = _rule(
 IMP_ID_NOT_ENABLED = _rule(
     "imp-id-not-enabled",
     EINVAL,
-    "MIDR_EL1, REVIDR_EL1 and AIDR_EL1 are the host's unless KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is enabled.",
+    "MIDR_EL1, REVIDR_EL1, AIDR_EL1 and SMIDR_EL1 are the host's unless KVM_CAP_ARM_WRITABLE_IMP_ID_REGS is "
+    "enabled.",
     "Enable the capability before the first vCPU is created.",
 )
 OSLSR_FIXED = _rule(
@@ -441,7 +468,7 @@ UNKNOWN_IOCTL = _rule(
     "unknown-ioctl",
     EINVAL,
     "This kernel has no such call.",
-    "Check the capability that announces it.",
+    "Leave the call out on this kernel.",
 )
 
 # -- GET_REG_LIST, MP state, events, attributes -------------------------------------------------

@@ -145,7 +145,8 @@ def finalize(vcpu: Vcpu, feature: int | None) -> Refused | None:
         return Refused(rules.BAD_POINTER)
     # identity
     if feature != vcpu.vm.profile.feature_bits[F.SVE]:
-        return Refused(rules.NOT_FINALIZABLE, f"feature {feature}")
+        known = f"feature {feature}" if feature >= 0 else "a feature that this kernel has no number for"
+        return Refused(rules.NOT_FINALIZABLE, known)
     if not vcpu.features & _VECTORS:
         return Refused(rules.NOT_FINALIZABLE, "the vCPU has no scalable vectors")
     # permission

@@ -132,8 +132,10 @@ class Vcpu:
 
     @property
     def state_words(self) -> str:
-        """The vCPU's state for messages."""
+        """The vCPU's state for messages; with SME, PSTATE.SM and PSTATE.ZA as well."""
         words = self.phase.value
+        if F.SME in self.features:
+            words += f", SM={self.svcr & 1} ZA={self.svcr >> 1 & 1}"
         if self.vm.dead:
             return f"{words}, VM dead"
         if self.vm.has_run:

@@ -119,8 +119,9 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     # identity and size
     prefix, low = reg >> 16, reg & 0xFFFF
     if not ((prefix == _Z_PREFIX and low < _Z_END) or (prefix == _P_PREFIX and SVE_P <= low < _P_END)):
-        unknown = VECTOR_IDS_ENOENT in vcpu.vm.profile
-        return Refused(rules.VECTOR_ID_UNKNOWN if unknown else rules.VECTOR_ID_MALFORMED)
+        if VECTOR_IDS_ENOENT in vcpu.vm.profile:
+            return Refused(rules.VECTOR_ID_UNKNOWN)
+        return Refused(rules.NO_LENGTHS_REGISTER if reg == _SVE_VLS else rules.VECTOR_ID_MALFORMED)
     if not has_z_registers(vcpu):
         return Refused(rules.NOT_STREAMING if F.SME in vcpu.features else rules.NO_SVE)
     if low & 31:

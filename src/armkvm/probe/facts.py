@@ -24,7 +24,7 @@ from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
-from armkvm.backends.base import System, Vcpu, Vm
+from armkvm.backends.base import SveVlsCalls, System, Vcpu, Vm
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError
 from armkvm.hosts.hostfile import CAP_OF, DEFAULT_IPA_BITS
@@ -167,6 +167,9 @@ def _lengths(system: System, features: frozenset[F], feature: F) -> VectorLength
         for reg in (low, RegId(low | 0xFFFF)):  # the places that revisions put SME's at
             with suppress(KvmError):
                 return vls.decode(vcpu.get_one_reg(reg))
+        if feature is F.SVE and isinstance(vcpu, SveVlsCalls):
+            with suppress(KvmError):
+                return vls.decode(vcpu.get_sve_vls())
     return VectorLengths()
 
 
@@ -174,7 +177,8 @@ def _values(system: System, features: frozenset[F], extra: frozenset[F]) -> dict
     """The host's registers on a vCPU with everything the host has, and `extra`."""
     with vcpu_of(system, features - _APART | extra) as (_, vcpu):
         if {F.SVE, F.SME} & features:
-            vcpu.finalize(F.SVE)
+            with suppress(KvmError):  # where there is no such call the list is granted without it
+                vcpu.finalize(F.SVE)
         found = {}
         for reg in filter(tells_hosts_apart, vcpu.reg_list()):
             with suppress(KvmError):

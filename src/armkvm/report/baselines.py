@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -69,7 +70,8 @@ def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
     fields = [loss for loss in found.losses if loss.is_field]
     parts = summary(found._replace(losses=tuple(loss for loss in found.losses if not loss.is_field)))
     if fields:
-        parts.append(f"  and {len(fields)} ID register fields lowered: armkvm baseline {' '.join(names)}")
+        command = shlex.join(("armkvm", "baseline", *names))
+        parts.append(f"  and {len(fields)} ID register fields lowered: {command}")
     return parts
 
 

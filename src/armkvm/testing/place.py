@@ -64,6 +64,18 @@ class Place:
         """Since 6.7: ID registers can be written, and features belong to the VM."""
         return self.has(Cap.ARM_SUPPORTED_REG_MASK_RANGES)
 
+    @cached_property
+    def finalizes(self) -> bool:
+        """Whether there is a KVM_ARM_VCPU_FINALIZE, as in every kernel with SVE that was released.
+
+        Where there is none it is EINVAL in every phase, and Z0 can be read right after KVM_ARM_VCPU_INIT.
+        """
+        with self.system.create_vm() as vm, vm.create_vcpu(0) as vcpu:
+            if attempts(vcpu.finalize, F.SVE) != "EINVAL":
+                return True
+            initialised = not attempts(vcpu.init, {F.PSCI_0_2, F.SVE})
+            return initialised and bool(attempts(vcpu.get_one_reg, RegId.z(0)))
+
     def need(self, condition: bool, reason: str) -> None:
         """Leave the scenario unless `condition` holds."""
         if not condition:
@@ -71,6 +83,10 @@ class Place:
 
     def need_feature(self, *features: F) -> None:
         self.need(self.offers(*features), f"no vCPU here can have {' and '.join(features)}")
+
+    def need_finalize(self) -> None:
+        """Leave the scenario where SVE is as it was proposed before KVM_ARM_VCPU_FINALIZE."""
+        self.need(self.finalizes, "there is no KVM_ARM_VCPU_FINALIZE here")
 
     # -- making things ---------------------------------------------------------------------------
 
@@ -82,10 +98,10 @@ class Place:
         return self._open.enter_context((vm or self.vm()).create_vcpu(number))
 
     def vcpu(self, *features: Feature, vm: Vm | None = None, number: int = 0, ready: bool = True) -> Vcpu:
-        """A vCPU with PSCI_0_2 and these features; finalized if they need it and `ready`."""
+        """A vCPU with PSCI_0_2 and these features; finalized if `ready` and they and the place need it."""
         vcpu = self.raw_vcpu(vm, number)
         vcpu.init({F.PSCI_0_2, *features})
-        if ready and {F.SVE, F.SME} & set(features):
+        if ready and {F.SVE, F.SME} & set(features) and self.finalizes:
             vcpu.finalize(F.SVE)
         return vcpu
 

@@ -66,7 +66,8 @@ class DevKvmSystem(Descriptor):
     def feature_bit(self, feature: Feature, operation: str) -> int:
         """The number of a feature in this kernel's header. Asks the kernel, never its version.
 
-        KvmError EINVAL, as the kernel says of any number it does not know, where it has none.
+        Where it has none, KvmError as the kernel has it for a number that it does not know: ENOENT,
+        and EINVAL for KVM_ARM_VCPU_FINALIZE.
         """
         if not isinstance(feature, VcpuFeature):
             return feature
@@ -77,7 +78,7 @@ class DevKvmSystem(Descriptor):
             bit = self._bits.get(feature)
         if bit is None:
             raise KvmError(
-                errno.EINVAL,
+                errno.EINVAL if operation == Ioctl.KVM_ARM_VCPU_FINALIZE.name else errno.ENOENT,
                 operation,
                 detail=f"the kernel here ({self.kernel}) has no vCPU feature {feature}",
             )

@@ -15,7 +15,7 @@ from armkvm.backends.lab import initramfs
 from armkvm.backends.lab.guest import AGENT_PORT, COMMAND_PORT
 from armkvm.backends.lab.qemu import Boot, Monitor, Process, find, owned_pair
 from armkvm.backends.lab.shelf import SETUP_HINT, Kernel, Shelf
-from armkvm.backends.remote.client import CALL_TIMEOUT, RemoteSystem
+from armkvm.backends.remote.client import CALL_TIMEOUT, ConnectionFailed, RemoteSystem
 from armkvm.backends.remote.stream import Stream
 from armkvm.errors import PlaceError, UnknownPlace
 
@@ -252,7 +252,15 @@ class LabSystem(RemoteSystem):
 
     def __init__(self, options: LabOptions, machine: Machine) -> None:
         timeout = RESUME_TIMEOUT if machine.resumed else options.boot_timeout
-        super().__init__(options.uri, machine, options.timeout, timeout)
+        try:
+            super().__init__(options.uri, machine, options.timeout, timeout)
+        except ConnectionFailed as error:
+            reason = str(error).removeprefix(f"{options.uri}: ")
+            done = "was resumed, but" if machine.resumed else "did not boot:"
+            raise PlaceError(
+                f"{options.uri}: the machine {done} no agent answered in it; {reason}; "
+                f"`armkvm lab shell` shows what it does"
+            ) from None
         self.machine = machine
 
 

@@ -208,13 +208,15 @@ def serve_stdio(open_place: OpenPlace) -> None:
         os.close(write_fd)
 
 
-def serve_socket(path: str, open_place: OpenPlace) -> None:
+def serve_socket(path: str, open_place: OpenPlace, ready: Callable[[], None] = lambda: None) -> None:
     """Sessions on a Unix socket of mode 0600 at `path`, until interrupted.
 
-    A socket file that nobody serves any more is replaced; a file that is something else, or a
-    socket in use, is a PlaceError. The file goes away with this process, even by SIGKILL.
+    `ready` is called when the socket is there. A socket file that nobody serves any more is replaced;
+    a file that is something else, or a socket in use, is a PlaceError. The file goes away with this
+    process, even by SIGKILL.
     """
     with _RemovedAtDeath(path), _listen(path) as listener:
+        ready()
         limit = threading.BoundedSemaphore(MAX_SESSIONS)
         while True:
             limit.acquire()

@@ -23,6 +23,10 @@ CALL_TIMEOUT = 60.0
 _ID_BYTES = 8
 
 
+class ConnectionFailed(PlaceError):
+    """What carries the connection broke, or fell silent: no word of the agent's own."""
+
+
 class Transport(Protocol):
     """What carries a connection: two descriptors, and an end."""
 
@@ -87,7 +91,7 @@ class Connection:
                     return wire.decode(wire.BY_METHOD[method].result, answer)
                 error = decode_error(kind, answer)
         if isinstance(error, PlaceError):
-            raise PlaceError(f"{self._name}: {error}")
+            raise type(error)(f"{self._name}: {error}")
         raise error
 
     @contextlib.contextmanager
@@ -97,7 +101,7 @@ class Connection:
         except (StreamClosed, StreamTimeout, WireError) as error:
             words = self._transport.last_words()
             self._finish(f"the connection failed: {error}" + (f"; it said: {words}" if words else ""))
-            raise PlaceError(f"{self._name}: {self._end}") from None
+            raise ConnectionFailed(f"{self._name}: {self._end}") from None
         except BaseException:  # an interrupted exchange leaves the stream in an unknown place
             self._finish("the connection was abandoned in the middle of a message")
             raise

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from armkvm.abi.regid import RegId
 from armkvm.backends.remote import wire
 from armkvm.backends.remote.wire import Kind
-from armkvm.errors import ArmKvmError, KvmError, MissingFacts, PlaceError, Rule
+from armkvm.errors import ArmKvmError, KvmError, MisreadCall, MissingFacts, PlaceError, Rule
 
 _OPTIONAL_U64 = wire.optional(wire.U64)
 
@@ -74,7 +74,7 @@ def _decode_unknown(body: bytes) -> MissingFacts:
 
 _ERRORS: dict[int, Callable[[bytes], Exception]] = {
     Kind.REFUSED: _decode_refusal,
-    Kind.MISTAKE: lambda body: ValueError(wire.decode(wire.TEXT, body)),
+    Kind.MISTAKE: lambda body: MisreadCall(wire.decode(wire.TEXT, body)),
     Kind.FAILED: lambda body: PlaceError(wire.decode(wire.TEXT, body)),
     Kind.UNKNOWN: _decode_unknown,
 }

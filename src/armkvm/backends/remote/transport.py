@@ -15,6 +15,7 @@ from typing import IO
 from armkvm.backends.remote.stream import Stream
 from armkvm.errors import PlaceError, UnknownPlace
 
+_SSH_FAILED = 255  # its exit code where the command's own is not known
 _LAST_WORDS = 4096
 _GRACE = 2.0
 """Seconds that a command has to end by itself after its input was closed, and after SIGTERM."""
@@ -39,6 +40,7 @@ class CommandTransport:
             )
         except OSError as error:
             raise PlaceError(f"cannot start {command[0]}: {error.strerror}") from None
+        self._is_ssh = command[0] == "ssh"
         self._pipes = _pipes(self._process)
         write_fd, read_fd, _ = (pipe.fileno() for pipe in self._pipes)
         os.set_blocking(read_fd, False)
@@ -62,6 +64,10 @@ class CommandTransport:
         self._listener.join(0.5)
         text = bytes(self._words).decode("utf-8", "replace").strip()
         code = self._process.poll()
+        if self._is_ssh and code == _SSH_FAILED:
+            text += (
+                "; ssh may ask nothing here: it must know the host, and have a key it needs no password for"
+            )
         return text or ("" if code is None else f"(nothing; exit code {code})")
 
     def close(self) -> None:
@@ -141,6 +147,6 @@ def connect_socket(path: str, timeout: float = 10.0) -> SocketTransport:
         connecting.close()
         reason = error.strerror or error
         raise PlaceError(
-            f"unix:{path}: {reason}; start an agent there with `armkvm agent --socket {path}`"
+            f"unix:{path}: {reason}; start an agent there with `armkvm agent --socket {shlex.quote(path)}`"
         ) from None
     return SocketTransport(connecting)

@@ -100,6 +100,7 @@ def firmware_ids(place: Place) -> None:
 @scenario(f"{_GUEST} (sve_reg_to_region)")
 def vector_ids_without_sve(place: Place) -> None:
     """On a vCPU without scalable vectors a well-formed SVE id is ENOENT and a malformed one EINVAL."""
+    place.need_finalize()
     vcpu = place.vcpu()
     _both("ENOENT", vcpu, RegId.z(0), RegId.z(31, 31), RegId.p(15), RegId.ffr(), RegId.sve_vls())
     _both("EINVAL", vcpu, *_malformed_vector_ids())
@@ -114,6 +115,7 @@ def _malformed_vector_ids() -> tuple[int, ...]:
 def vector_ids_with_sve(place: Place) -> None:
     """With SVE, V registers are EINVAL and slices beyond the first ENOENT, also before finalizing."""
     place.need_feature(F.SVE)
+    place.need_finalize()
     vcpu = place.vcpu(F.SVE, ready=False)
     _both("EINVAL", vcpu, RegId.v(0), RegId.v(31), *_malformed_vector_ids())
     _both("ENOENT", vcpu, RegId.z(0, 1), RegId.p(3, 31), RegId.ffr(1))

@@ -8,7 +8,7 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.base import Vcpu
 from armkvm.testing.conformance import scenario
-from armkvm.testing.place import Place, equal, get_field, id_field, read, refuses, reg, write
+from armkvm.testing.place import Place, attempts, equal, get_field, id_field, read, refuses, reg, write
 
 _GUEST = "arch/arm64/kvm/guest.c"
 _VLS = RegId.sve_vls()
@@ -22,7 +22,10 @@ def lengths(vcpu: Vcpu) -> VectorLengths:
 def _host(place: Place) -> VectorLengths:
     """The largest set a vCPU can have, which is what it starts with."""
     place.need_feature(F.SVE)
-    return lengths(place.vcpu(F.SVE, ready=False))
+    vcpu = place.vcpu(F.SVE, ready=False)
+    if not place.finalizes:
+        place.need(not attempts(vcpu.get_one_reg, _VLS), "no register holds the vector lengths here")
+    return lengths(vcpu)
 
 
 def _prefixes(host: VectorLengths) -> list[VectorLengths]:
@@ -34,6 +37,7 @@ def vector_lengths_start_as_the_hosts(place: Place) -> None:
     """After KVM_ARM_VCPU_INIT the set holds at least 128 bits, is the same on every vCPU, and finalizing
     leaves it.
     """
+    place.need_finalize()
     host = _host(place)
     equal(1 in host, True, "whether 128 bits are among the host's lengths")
     vcpu = place.vcpu(F.SVE, ready=False)
@@ -45,6 +49,7 @@ def vector_lengths_start_as_the_hosts(place: Place) -> None:
 @scenario(f"{_GUEST} (set_sve_vls)")
 def prefixes_of_the_hosts_lengths_are_accepted(place: Place) -> None:
     """Every set that cuts the host's at one of its own lengths is accepted, and reads back."""
+    place.need_finalize()
     for wanted in _prefixes(_host(place)):
         vcpu = place.vcpu(F.SVE, ready=False)
         vcpu.set_one_reg(_VLS, vls.encode(wanted))
@@ -70,6 +75,7 @@ def other_sets_are_einval_and_change_nothing(place: Place) -> None:
 @scenario("Documentation/virt/kvm/api.rst (KVM_REG_ARM64_SVE_VLS)")
 def vector_lengths_are_immutable_once_final(place: Place) -> None:
     """After KVM_ARM_VCPU_FINALIZE writing the set is EPERM, even with its own value or a NULL pointer."""
+    place.need_finalize()
     _host(place)
     vcpu = place.vcpu(F.SVE)
     refuses("EPERM", vcpu.set_one_reg, _VLS, vcpu.get_one_reg(_VLS))
@@ -79,6 +85,7 @@ def vector_lengths_are_immutable_once_final(place: Place) -> None:
 @scenario("arch/arm64/kvm/reset.c (kvm_vcpu_enable_sve)")
 def a_second_init_before_finalizing_restores_the_lengths(place: Place) -> None:
     """A set written before KVM_ARM_VCPU_INIT is repeated is lost; once finalized it stays."""
+    place.need_finalize()
     host = _host(place)
     place.need(len(host) > 1, "the host has one vector length")
     shortest = _prefixes(host)[0]
@@ -97,6 +104,7 @@ def slices_hold_as_much_as_the_longest_vector(place: Place) -> None:
     """Of the 256 bytes of Z and the 32 of P and FFR those within the vector length are kept, the rest read
     zero and are ignored when written.
     """
+    place.need_finalize()
     for wanted in _prefixes(_host(place)):
         vcpu = place.vcpu(F.SVE, ready=False)
         vcpu.set_one_reg(_VLS, vls.encode(wanted))
@@ -114,7 +122,7 @@ def slices_hold_as_much_as_the_longest_vector(place: Place) -> None:
 @scenario("arch/arm64/kvm/reset.c (kvm_vcpu_reset_sve)")
 def a_second_init_zeroes_the_vectors(place: Place) -> None:
     """KVM_ARM_VCPU_INIT of a finalized vCPU clears Z, P and FFR."""
-    _host(place)
+    place.need_feature(F.SVE)
     vcpu = place.vcpu(F.SVE)
     for which in (RegId.z(0), RegId.p(0), RegId.ffr()):
         vcpu.set_one_reg(which, b"\xff" * which.size)
@@ -126,7 +134,7 @@ def a_second_init_zeroes_the_vectors(place: Place) -> None:
 @scenario("arch/arm64/kvm/sys_regs.c (sve_visibility)")
 def sve_has_a_control_register(place: Place) -> None:
     """ZCR_EL1 exists with SVE alone, is zero at first and holds any value."""
-    _host(place)
+    place.need_feature(F.SVE)
     vcpu = place.vcpu(F.SVE)
     equal(read(vcpu, "ZCR_EL1"), 0, "ZCR_EL1 at first")
     write(vcpu, "ZCR_EL1", 0xFFFF_FFFF_0000_01FF)
@@ -137,7 +145,7 @@ def sve_has_a_control_register(place: Place) -> None:
 @scenario("arch/arm64/kvm/sys_regs.c (read_sanitised_id_aa64pfr0_el1)")
 def sve_is_shown_with_the_feature_only(place: Place) -> None:
     """ID_AA64PFR0_EL1.SVE is 0 without the feature and not 0 with it."""
-    _host(place)
+    place.need_feature(F.SVE)
     part = id_field("PFR0", "SVE")
     equal(get_field(place.vcpu(), part), 0, f"{part} without SVE")
     equal(get_field(place.vcpu(F.SVE), part) > 0, True, f"whether {part} shows SVE")
