@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.exchange import samples
 
 from armkvm.cli.main import run
 from armkvm.documents import Limits, parse_json
@@ -234,3 +235,88 @@ def test_what_is_no_file_in_a_folder_is_a_fault_at_once(tmp_path: Path) -> None:
 def test_nothing_is_not_the_current_folder(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["pools", word]) == 2
     assert "names no host and no inventory" in capsys.readouterr().err
+
+
+def told_by(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_an_inventory_without_hosts_says_where_none_were_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "f.jsonl").write_text("\n\n")
+    for path in (tmp_path, tmp_path / "f.jsonl"):
+        assert run(["pools", str(path)]) == 2
+        (line,) = told_by(capsys)
+        assert line == f"armkvm: {path}: no host is left; no file *.json and no line with a host is there"
+    (tmp_path / "f.jsonl").write_text("{")
+    assert run(["pools", str(tmp_path / "f.jsonl"), "--skip-broken"]) == 2
+    assert told_by(capsys)[-1] == f"armkvm: {tmp_path}/f.jsonl: no host is left; all are left out"
+
+
+def test_the_number_of_broken_hosts_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "f.jsonl"
+    path.write_text("".join(json.dumps(tree("a", name=f"h{n}", kernel=7, cpus=[])) + "\n" for n in range(3)))
+    assert run(["pools", str(path)]) == 3
+    *faults, last = told_by(capsys)
+    assert last == "armkvm: 3 of 3 hosts: cannot be used: --skip-broken leaves them out"
+    assert [line.split(": ")[1:3] for line in faults] == [
+        [f"{path}:{number}", member] for number in (1, 2, 3) for member in ("$.kernel", "$.cpus")
+    ]
+    assert run(["pools", str(path), "max", "--skip-broken"]) == 0
+    assert all(line.startswith("armkvm: ") for line in told_by(capsys))
+
+
+def test_a_broken_host_named_by_itself_is_left_out_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "h.json"
+    path.write_text(json.dumps(tree("a", preferred_target=3)))
+    assert run(["pools", str(path), "max"]) == 3
+    assert f"{path}: $.preferred_target: expected 5" in capsys.readouterr().err
+    assert run(["pools", str(path), "max", "--skip-broken"]) == 0
+    assert f"left out: {path}: $.preferred_target" in capsys.readouterr().err
+
+
+def test_a_host_whose_vms_have_fewer_than_40_bits_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There are such hosts; the VMs that fleets are divided for have the default type."""
+    small = tree("a", name="small")
+    small["caps"]["ARM_VM_IPA_SIZE"] = 36
+    path = tmp_path / "f.jsonl"
+    path.write_text(json.dumps(small) + "\n" + json.dumps(tree("b")))
+    assert run(["pools", str(path)]) == 3
+    assert "armkvm: small: facts: no VM can be made there: KVM_CREATE_VM: EINVAL" in capsys.readouterr().err
+    assert run(["pools", str(path), "--skip-broken", "--json"]) == 0
+    told = capsys.readouterr()
+    assert "left out: small: facts: no VM can be made there: KVM_CREATE_VM: EINVAL" in told.err
+    assert json.loads(told.out)["pools"][0]["hosts"] == ["b"]
+
+
+def test_a_snapshot_is_no_destination(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "vm.json"
+    assert run(["save", "model:max", str(path)]) == 0
+    capsys.readouterr()
+    assert run(["check", "max", str(path)]) == 2
+    assert told_by(capsys) == [f"armkvm: {path} is a snapshot, which can only be SRC; DST is a host or place"]
+
+
+@pytest.mark.parametrize("page", ["missing/page.html", "."])
+def test_a_page_that_cannot_be_is_refused_before_the_work(
+    page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(["check", "max", "max", "--html", str(tmp_path / page)])
+    assert "folder" in capsys.readouterr().err
+
+
+def test_a_fingerprint_of_an_unknown_kernel_says_how_to_see_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "f.json"
+    path.write_bytes(samples.fingerprint("5.10.255-253.1008.amzn2.aarch64"))
+    assert run(["check", str(path), "max"]) == 4
+    (line,) = told_by(capsys)
+    assert line.startswith(f"armkvm: {path}: cannot be modelled; not known: how kernel 5.10 behaves")
+    assert "FILE?kernel=PROFILE" in line

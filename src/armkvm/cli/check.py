@@ -47,6 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Check, and say what both hosts would accept."""
+    if given.snapshot(args.destination) is not None:
+        raise UsageError(f"{args.destination} is a snapshot, which can only be SRC; DST is a host or place")
     saved = given.snapshot(args.source)
     if saved is not None:
         if args.config is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from armkvm.cli import given
 from armkvm.cli.outcome import UsageError
 from armkvm.cli.terminal import progress, say
-from armkvm.errors import InputError, MissingFacts
+from armkvm.errors import Fault, InputError, KvmError, MissingFacts
 from armkvm.hosts import library
 from armkvm.hosts.inventory import Inventory, is_inventory, read_into
 from armkvm.migration.pools import Kind
-from armkvm.model.acceptance import accepts, offered
+from armkvm.model.acceptance import accepts, check_plain_vm, offered
 from armkvm.model.host import Platform
 from armkvm.report.baselines import named
 
 if TYPE_CHECKING:
     from armkvm.abi.vcpu_features import VcpuFeature
-    from armkvm.state import Acceptance
+    from armkvm.state import Acceptance, HostFacts
 
 FAULTS_SHOWN = 100
 NOTES_SHOWN = 20
@@ -68,11 +68,37 @@ class Fleet:
         return wider
 
 
-def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
+def gather(words: Sequence[str], *, skip_broken: bool, kernels: Mapping[str, str] | None = None) -> Fleet:
     """The fleet of these hosts. `kernels`: hosts, by label or pattern, to be seen through another kernel.
 
     InputError with every broken host, unless they are to be skipped.
     """
+    inventory = _inventory(words, skip_broken=skip_broken)
+    _report_broken(inventory, skip=skip_broken)
+    if not inventory.labels:
+        why = "all are left out" if inventory.broken else "no file *.json and no line with a host is there"
+        raise UsageError(f"{', '.join(words)}: no host is left; {why}")
+    for pattern, kernel in (kernels or {}).items():
+        _reseat(inventory, pattern, kernel)
+    kinds, platforms = [], {}
+    for kind, labels in inventory.labels.items():
+        try:
+            platform = _platform(inventory.facts[kind], labels)
+        except (MissingFacts, InputError) as bad:
+            if not skip_broken:
+                raise
+            say(f"left out: {bad}")
+            continue
+        speaker = min(labels)
+        platforms[speaker] = platform
+        kinds.append(Kind(speaker=speaker, hosts=tuple(sorted(labels))))
+    if not kinds:
+        raise UsageError(f"{', '.join(words)}: no host is left; all are left out")
+    return Fleet(tuple(sorted(kinds, key=lambda kind: kind.speaker)), platforms)
+
+
+def _inventory(words: Iterable[str], *, skip_broken: bool) -> Inventory:
+    """The hosts that the words name, alike ones as one kind."""
     inventory = Inventory()
     for word in words:
         name = given.name_of(word)
@@ -82,27 +108,27 @@ def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str
         if is_inventory(path) and not library.is_builtin(word):
             for _ in progress(read_into(inventory, path, given.read_fingerprint), f"reading {word}"):
                 pass
-        else:
-            inventory.add(word, given.host_facts(word), word)
-    _report_broken(inventory, skip=skip_broken)
-    if not inventory.labels:
-        raise UsageError("no host is left")
-    for pattern, kernel in (kernels or {}).items():
-        _reseat(inventory, pattern, kernel)
-    kinds, platforms = [], {}
-    for kind, labels in inventory.labels.items():
-        speaker = min(labels)
+            continue
         try:
-            platforms[speaker] = Platform(*library.seen_through(inventory.facts[kind]))
-        except MissingFacts as lacking:
+            inventory.add(word, given.host_facts(word), word)
+        except (InputError, MissingFacts) as bad:
             if not skip_broken:
                 raise
-            say(f"left out: {lacking}")
-            continue
-        kinds.append(Kind(speaker=speaker, hosts=tuple(sorted(labels))))
-    if not kinds:
-        raise UsageError("no host is left")
-    return Fleet(tuple(sorted(kinds, key=lambda kind: kind.speaker)), platforms)
+            inventory.broken.append(
+                bad if isinstance(bad, InputError) else InputError(word, [Fault("$", str(bad))])
+            )
+    return inventory
+
+
+def _platform(facts: HostFacts, labels: Sequence[str]) -> Platform:
+    """The model of alike hosts; InputError if no VM can be made on them."""
+    platform = Platform(*library.seen_through(facts))
+    try:
+        check_plain_vm(platform)
+    except KvmError as refused:
+        fault = Fault("facts", f"no VM can be made there: {refused}")
+        raise InputError(", ".join(sorted(labels)), [fault]) from refused
+    return platform
 
 
 def tell(fleet: Fleet) -> None:
@@ -122,14 +148,12 @@ def _report_broken(inventory: Inventory, *, skip: bool) -> None:
     if not broken:
         return
     if not skip:
-        faults = [
-            type(fault)(f"{bad.source}: {fault.path}", fault.message)
-            for bad in broken
-            for fault in bad.faults
-        ]
-        more = f"; {len(faults) - FAULTS_SHOWN} more faults" if len(faults) > FAULTS_SHOWN else ""
-        count = f"{len(broken)} of {len(inventory) + len(broken)} hosts cannot be used"
-        raise InputError(f"{count} (--skip-broken leaves them out){more}", faults[:FAULTS_SHOWN])
+        faults = [f"{bad.source}: {fault}" for bad in broken for fault in bad.faults]
+        for fault in faults[:FAULTS_SHOWN]:
+            say(fault)
+        more = f"{len(faults) - FAULTS_SHOWN} more faults; " if len(faults) > FAULTS_SHOWN else ""
+        count = f"{len(broken)} of {len(inventory) + len(broken)} hosts"
+        raise InputError(count, [Fault("cannot be used", f"{more}--skip-broken leaves them out")])
     for bad in broken:
         say(f"left out: {bad}")
 

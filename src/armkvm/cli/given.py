@@ -10,7 +10,7 @@ from armkvm.backends.model import ModelSystem
 from armkvm.cli.outcome import UsageError
 from armkvm.cli.places import open_place, tell
 from armkvm.documents import parse_json, read_bounded
-from armkvm.errors import UnknownPlace
+from armkvm.errors import MissingFacts, UnknownPlace
 from armkvm.hosts import hostfile, library
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def read_fingerprint(data: bytes, source: str, treat_as: str | None = None) -> H
     try:
         read = firecracker.read_fingerprint(data, source)
         return assumed.host_facts(read, Path(source).stem, treat_as=treat_as)
+    except MissingFacts as bad:
+        raise MissingFacts(source, bad.purpose, bad.missing) from None
     except ValueError as bad:
         raise UsageError(f"{source}: {bad}") from None
 

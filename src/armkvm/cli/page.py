@@ -24,8 +24,18 @@ MOST_PAIRS = 24
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the option."""
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="also write a self-contained page with every reason"
+        "--html", type=_page, metavar="FILE", help="also write a self-contained page with every reason"
     )
+
+
+def _page(text: str) -> Path:
+    """A file that can be, which is known before there is a page to lose."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; name a file")
+    return path
 
 
 def write(path: Path, page: Page) -> None:

@@ -15,8 +15,9 @@ _T = TypeVar("_T")
 
 
 def say(text: str) -> None:
-    """One line on stderr."""
-    print(f"armkvm: {printable(text)}", file=sys.stderr)
+    """A message on stderr, each of its lines under our name."""
+    for line in text.split("\n"):
+        print(f"armkvm: {printable(line)}", file=sys.stderr)
 
 
 def progress(things: Iterable[_T], what: str, total: int | None = None) -> Iterator[_T]:

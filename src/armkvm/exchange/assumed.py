@@ -165,7 +165,9 @@ def _profile(fingerprint: Fingerprint, name: str, treat_as: str | None) -> str:
     if treat_as is None:
         own = profile_named_by(fingerprint.kernel)
         if own not in KERNEL_CAPS:
-            missing = f"how kernel {own} behaves (say which it is to be treated as: {known})"
+            missing = (
+                f"how kernel {own} behaves (FILE?kernel=PROFILE says which it is to be treated as: {known})"
+            )
             raise MissingFacts(name, "be modelled", [missing])
         return own
     if treat_as not in KERNEL_CAPS:

@@ -152,7 +152,8 @@ def load_tree(path: Path) -> tuple[object, list[Fault]]:
 def from_tree(tree: object, faults: list[Fault], name: str, source: str) -> HostFacts:
     """The host in a parsed document."""
     if not isinstance(tree, dict) or not {"format", "schema"} & tree.keys():
-        expected = f'"format": "{hostfile.FORMAT}" or "schema": "{recording.SCHEMA}"'
+        ours = f'"format": "{hostfile.FORMAT}" or "schema": "{recording.SCHEMA}"'
+        expected = f'{ours}, or the "guest_cpu_config" of a Firecracker fingerprint'
         raise InputError(source, [*faults, Fault("$", f"expected an object with {expected}")])
     try:
         host = hostfile.decode(tree, source) if "format" in tree else recording.read(tree, name, source)

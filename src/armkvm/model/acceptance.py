@@ -59,16 +59,23 @@ def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
     )
 
 
-def _refuse_what_init_refuses(platform: Platform, features: frozenset[F]) -> None:
+def check_plain_vm(platform: Platform) -> None:
+    """KvmError if the host can make no VM of the default type, or initialise no vCPU as it prefers."""
     refused = machine.check_machine_type(platform, 0)
     if refused is not None:
         raise KvmError(refused.errno, "KVM_CREATE_VM", rule=refused.rule, detail=refused.detail)
+    refused = setup.check_target(platform, platform.facts.preferred_target)
+    if refused is not None:
+        raise KvmError(refused.errno, INIT, rule=refused.rule, detail=refused.detail)
+
+
+def _refuse_what_init_refuses(platform: Platform, features: frozenset[F]) -> None:
+    check_plain_vm(platform)
     missing = [f for f in sorted(features) if platform.profile.bit_of(f) is None]
     if missing:
         raise MissingFacts(
             platform.facts.name, "give a vCPU " + missing[0], ["the kernel has no such feature"]
         )
-    refused = setup.check_target(platform, platform.facts.preferred_target)
-    refused = refused or setup.check_features(platform, features, has_mte=False)
+    refused = setup.check_features(platform, features, has_mte=False)
     if refused is not None:
         raise KvmError(refused.errno, INIT, rule=refused.rule, detail=refused.detail)
