@@ -18,6 +18,7 @@ _MODES = {
     3: "in streaming mode, ZA on",
 }
 _MOST_LINES = 20
+_LONGEST_LINE = 400
 
 
 def guest(report: GuestReport, offers: Sequence[Offered]) -> list[str | Table]:
@@ -61,12 +62,15 @@ def _ended(ending: Ending) -> str:
 
 def _printed(outcome: Outcome) -> list[str]:
     """What a guest printed, set off; control characters shown as such."""
-    lines = [
-        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        for line in outcome.text.splitlines()
-    ]
+    lines = outcome.text.splitlines()
     more = [f"  ... {len(lines) - _MOST_LINES:,} lines more"] if len(lines) > _MOST_LINES else []
-    return [*(f"  | {line}" for line in lines[:_MOST_LINES]), *more]
+    return [*(f"  | {_shown(line)}" for line in lines[:_MOST_LINES]), *more]
+
+
+def _shown(line: str) -> str:
+    more = f" ... {len(line) - _LONGEST_LINE:,} characters more" if len(line) > _LONGEST_LINE else ""
+    characters = line[:_LONGEST_LINE]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in characters) + more
 
 
 def guest_tree(report: GuestReport, offers: Sequence[Offered]) -> dict[str, Any]:
