@@ -61,6 +61,7 @@ _NAMES: dict[int, str] = {
     **{RegId.sysreg(carried): name for name, (carried, _) in TIMERS.items()},
 }
 _IDS: dict[str, RegId] = {name.upper(): RegId(number) for number, name in _NAMES.items()}
+_PREFIXES = ("KVM_REG_ARM64_", "KVM_REG_ARM_")
 _SLICED = {
     name for number, name in _NAMES.items() if RegId(number).reg_class == RegClass.SVE and not number % SLICES
 }
@@ -109,6 +110,7 @@ def named() -> list[RegId]:
 def parse(text: str) -> RegId:
     """A register by name (any case), by ``0x...`` number, or by generic ``S3_0_C0_C4_0``.
 
+    A kernel's constant may go without its prefix: ``SVE_VLS``, ``PSCI_VERSION``.
     Raises ValueError saying what is understood.
     """
     word = text.strip()
@@ -118,9 +120,10 @@ def parse(text: str) -> RegId:
             return RegId(int(word, 16))
         except ValueError as bad:
             raise ValueError(f"{text!r} is not a 64-bit register id: {bad}") from None
-    found = _IDS.get(upper)
-    if found is not None:
-        return found
+    for prefix in ("", *_PREFIXES):
+        found = _IDS.get(prefix + upper)
+        if found is not None:
+            return found
     if upper in BY_NAME:
         return id_of(BY_NAME[upper])
     if upper.startswith("KVM_REG_ARM64_") and upper[14:] in _IDS:

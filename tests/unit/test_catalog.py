@@ -114,6 +114,8 @@ def test_what_names_no_register_is_refused_in_the_users_words(text: str) -> None
 def test_generic_spelling_and_kernel_constants_are_understood() -> None:
     assert catalog.parse("S3_0_C0_C4_0") == catalog.parse("ID_AA64PFR0_EL1")
     assert catalog.parse("kvm_reg_arm64_sve_vls") == RegId.sve_vls()
+    assert catalog.parse("SME_VLS") == RegId.sme_vls()
+    assert catalog.parse("psci_version") == RegId.firmware(0)
 
 
 def test_only_system_register_ids_access_one() -> None:

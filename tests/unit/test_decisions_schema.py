@@ -27,6 +27,8 @@ COMMANDS = [
     "baseline neoverse-n1?kernel=7.3 neoverse-v1?kernel=7.3",
     "baseline max neoverse-n2?kernel=7.3 --moves",
     "pools max max-vq4 neoverse-n1?kernel=7.3 --admit neoverse-v1 --moves --vm VM",
+    "pools max neoverse-v1 --keep SME",
+    "baseline max neoverse-v1 --features SME",
     "pools max?kernel=6.12 max-vq4?kernel=6.12 --kernel *=6.12",
     "drift max?kernel=6.1 max",
     "drift max max",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,3 +173,64 @@ def test_a_pattern_gives_many_hosts_another_kernel(
     capsys.readouterr()
     assert run(["pools", str(path), "--kernel", "mail-*=6.18"]) == 2
     assert "no host of the fleet is called 'mail-*'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("column", ["name", "host"])
+def test_a_parquet_file_without_a_column_says_which(column: str, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "f.parquet"
+    pq.write_table(pa.table({"name": ["a"], "host": ["{}"], "else": [1]}).drop([column]), path)
+    with pytest.raises(InputError, match=f"there is no column {column}"):
+        read(path)
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_a_parquet_file_that_would_fill_the_memory_is_refused_by_its_footer(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the size of a host file where rows are few, by that of a row group where they are many."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(library, "LIMITS", library.LIMITS._replace(size=1 << 20))
+    monkeypatch.setattr(inventory, "MOST_IN_COLUMN", 2 << 20)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
+    path = tmp_path / "f.parquet"
+    names = [f"h{number}" for number in range(rows)]
+    texts = [bytes(3 << 20), *(b"{}" for _ in names[1:])]
+    pq.write_table(pa.table({"name": names, "host": texts}), path, compression="zstd")
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(InputError, match=r"row group 0, column host: expected at most [0-9,]* bytes"):
+        read(path)
+
+
+def test_a_long_value_in_every_row_of_a_parquet_file_is_held_once(tmp_path: Path) -> None:
+    """A dictionary has it once, however many rows there are; each row is a fault of its own."""
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "f.parquet"
+    names = pa.array(["x" * (1 << 19)]).dictionary_encode().take(pa.array([0] * 3000))
+    pq.write_table(pa.table({"name": names, "host": ["{}"] * 3000}), path, compression="zstd")
+    found = read(path)
+    assert (len(found), len(found.broken)) == (0, 3000)
+
+
+def test_what_is_no_file_in_a_folder_is_a_fault_at_once(tmp_path: Path) -> None:
+    """A pipe without a writer would be waited for without end."""
+    folder(tmp_path / "fleet")
+    os.mkfifo(tmp_path / "fleet" / "pipe.json")
+    (tmp_path / "fleet" / "device.json").symlink_to("/dev/zero")
+    (tmp_path / "fleet" / "gone.json").symlink_to("nowhere")
+    found = read(tmp_path / "fleet")
+    assert len(found) == 4
+    told = {Path(broken.source).stem: str(broken) for broken in found.broken}
+    assert told.keys() == {"pipe", "device", "gone"}
+    assert "expected a regular file" in told["pipe"]
+    assert "expected a regular file" in told["device"]
+    assert "cannot be read: No such file" in told["gone"]
+
+
+@pytest.mark.parametrize("word", ["", "?kernel=7.3"])
+def test_nothing_is_not_the_current_folder(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["pools", word]) == 2
+    assert "names no host and no inventory" in capsys.readouterr().err

@@ -5,8 +5,11 @@ Sections are those of the fact sheets that docs/sme.md maps.
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 from tests.differential.sme_lab import errno_of
+from tests.recordings import REPOSITORY
 from tests.sme_vcpus import (
     BOTH,
     FPCR,
@@ -228,3 +231,11 @@ def test_v12_list_order_loses_streaming_state_without_an_error() -> None:
     assert refused == {RegId.sve_vls(): "EPERM", RegId.sme_vls(): "EPERM"}
     assert not any(any(target.get_one_reg(reg)) for reg in (RegId.z(0), RegId.p(0), RegId.ffr()))
     assert number(target, FPSR) == 0x0800_009F
+
+
+def test_the_page_shows_why_list_order_fails_and_the_plan_does_not() -> None:
+    """Each example of docs/sme.md, run."""
+    page = REPOSITORY / "docs/sme.md"
+    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.FAIL_FAST)
+    assert done.attempted > 15
+    assert not done.failed

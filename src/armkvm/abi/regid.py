@@ -150,6 +150,11 @@ class RegId(int):
         """KVM_REG_ARM64_SME_VLS."""
         return cls(_id(VLS_BYTES, RegClass.SME, SME_VLS))
 
+    @classmethod
+    def sme_vls_posted(cls) -> RegId:
+        """KVM_REG_ARM64_SME_VLS as the header of the first revisions had it."""
+        return cls(cls.sme_vls() | 1)
+
     # -- parts -----------------------------------------------------------------------------
 
     @property

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> Outcome:
     """Compute the baseline; findings if there is none."""
     hosts = fleet.gather(args.hosts, skip_broken=args.skip_broken)
     fleet.tell(hosts)
-    wanted = None if args.features is None else frozenset(args.features)
+    wanted = None if args.features is None else wishes.named_features(args.features)
     found = baseline(hosts.offers, hosts.accepts, wanted, hosts.sizes)
     if args.html is not None:
         from armkvm.report.page import fleet as told

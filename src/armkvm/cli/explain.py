@@ -230,20 +230,23 @@ def _tried(operation: str, reg: RegId | None, on: str | None) -> list[Trial]:
 
 def _listed_by(reg: RegId, on: str | None) -> list[str]:
     """The kinds of vCPU whose register list names a register."""
-    from armkvm.traces.trials import kinds_listing
+    from armkvm.traces.trials import listings
 
     with open_place(on or _default_place(reg)) as system:
-        return kinds_listing(system, reg)
+        return explaining.listed_by(listings(system, reg))
 
 
 def _default_place(reg: RegId | None) -> str:
     """A built-in host that has all that a call may be about."""
-    about_sme = reg is not None and (reg.reg_class == RegClass.SME or catalog.name_of(reg) in _OF_SME)
-    return "model:sme-nested" if about_sme else "model:max-nested"
+    name = "" if reg is None else catalog.name_of(reg)
+    is_vector = reg is not None and reg.reg_class in {RegClass.SVE, RegClass.SME}
+    return "model:sme-nested" if is_vector or name in _OF_SME else "model:max-nested"
 
 
+# Beside vectors and matrices, which the mode decides on.
 _OF_SME = frozenset(
     (
+        *(f"V{n}" for n in range(32)),
         "SVCR",
         "SMCR_EL1",
         "SMCR_EL2",

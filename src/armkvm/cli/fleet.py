@@ -75,7 +75,10 @@ def gather(words: Iterable[str], *, skip_broken: bool, kernels: Mapping[str, str
     """
     inventory = Inventory()
     for word in words:
-        path = Path(given.name_of(word))
+        name = given.name_of(word)
+        if not name:
+            raise UsageError(f"{word!r} names no host and no inventory; the current folder is .")
+        path = Path(name)
         if is_inventory(path) and not library.is_builtin(word):
             for _ in progress(read_into(inventory, path, given.read_fingerprint), f"reading {word}"):
                 pass

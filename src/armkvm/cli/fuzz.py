@@ -47,7 +47,9 @@ def _told(states: Iterator[Tally], total: int) -> Iterator[Tally]:
     for number, tally in enumerate(states):
         now = time.monotonic()
         if number == 0 and tally.done:
-            say(f"{tally.done} of {total} sequences were done before")
+            more = tally.done > total
+            done = f"{tally.done} sequences" if more else f"{tally.done} of {total} sequences"
+            say(f"{done} were done before{f', more than the {total} asked for' if more else ''}")
         elif now - last >= _EVERY or (sys.stderr.isatty() and tally.done == total):
             last = now
             say(

@@ -8,6 +8,7 @@ from armkvm.cli.outcome import DONE, Outcome
 from armkvm.cli.terminal import say
 from armkvm.errors import MissingFacts
 from armkvm.hosts import library
+from armkvm.model.acceptance import offered
 from armkvm.model.host import Platform
 from armkvm.report import hosts
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> Outcome:
             continue
         platform = Platform(facts, profile)
         kernels = built_in.get(name, (facts.profile,))
-        listed.append((facts, kernels, platform.sve, platform.sme))
+        listed.append((facts, kernels, platform.sve, platform.sme, offered(platform)))
         if args.host:
             for note in (*facts.notes, *platform.assumptions):
                 say(f"note: {name}: {note}")

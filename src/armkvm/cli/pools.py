@@ -19,9 +19,7 @@ from armkvm.report.pooling import Admitted, Takers
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.epilog = (
-        "exit codes: 0 one pool holds all, 1 it takes several, or a host or VM asked about has no place"
-    )
+    parser.epilog = "exit codes: 0 one pool holds all, 1 it takes several, or what was asked for has no place"
     fleet.arguments(parser)
     page.arguments(parser)
     parser.add_argument(
@@ -66,7 +64,7 @@ def _reseated(text: str) -> tuple[str, str]:
 
 def run(args: argparse.Namespace) -> Outcome:
     """Divide; findings if one pool does not do."""
-    keep = frozenset(feature for feature in args.keep if isinstance(feature, VcpuFeature))
+    keep = wishes.named_features(args.keep)
     now = fleet.gather(args.hosts, skip_broken=args.skip_broken)
     before: Partition | None = None
     if args.kernel:
@@ -90,7 +88,7 @@ def run(args: argparse.Namespace) -> Outcome:
 
         drawn = page.fleet(now, pools, arrived)
         page.write(args.html, told.pools(drawn, pools, before, admitted, takers))
-    return Outcome(DONE if len(pools.pools) == 1 and placed else FINDINGS, parts, tree)
+    return Outcome(DONE if len(pools.pools) == 1 and placed and not pools.unkept else FINDINGS, parts, tree)
 
 
 def _divided(hosts: fleet.Fleet, keep: frozenset[VcpuFeature]) -> Partition:

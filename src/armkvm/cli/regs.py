@@ -131,6 +131,8 @@ def _registers_too(patterns: Iterable[str]) -> list[str]:
 
 def _acceptance(host: str, features: tuple[Feature, ...] | None) -> Acceptance:
     """What a modelled host accepts for a vCPU with these features, or with all it can have."""
+    from shlex import quote
+
     from armkvm.abi.vcpu_features import RESHAPING, VcpuFeature as F
     from armkvm.backends.model import ModelSystem
     from armkvm.cli import given
@@ -139,8 +141,8 @@ def _acceptance(host: str, features: tuple[Feature, ...] | None) -> Acceptance:
     with given.host_or_place(host) as system:
         if not isinstance(system, ModelSystem):
             raise UsageError(
-                f"--field is about a host's facts; record them with `armkvm probe {host} -o HOST.json` "
-                "and name that file"
+                "--field is about a host's facts; record them with "
+                f"`armkvm probe {quote(host)} -o HOST.json` and name that file"
             )
         if features is None:
             return accepts(system.platform, offered(system.platform) - RESHAPING)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import FEATURE_BITS_MAX, VcpuFeature
 from armkvm.arch.vectors import VectorLengths
+from armkvm.cli.outcome import UsageError
 from armkvm.migration.move import Wanted, usual_features
 from armkvm.migration.snapshot import EnabledCap, VmConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from armkvm.backends.base import Feature, System
 
 
@@ -59,6 +62,14 @@ def wanted(args: argparse.Namespace, system: System) -> Wanted:
 def parse_features(text: str) -> tuple[Feature, ...]:
     """``PSCI_0_2,SVE``: names, or bit numbers for what has none."""
     return tuple(_feature(word.strip()) for word in text.split(",") if word.strip())
+
+
+def named_features(features: Sequence[Feature]) -> frozenset[VcpuFeature]:
+    """Features for many hosts: those with a name, for a bit's meaning is one kernel's."""
+    for feature in features:
+        if not isinstance(feature, VcpuFeature):
+            raise UsageError(f"bit {feature} is not the same feature under every kernel; name the feature")
+    return frozenset(feature for feature in features if isinstance(feature, VcpuFeature))
 
 
 def _feature(word: str) -> Feature:

@@ -7,7 +7,8 @@ registers are the PE's, except the few that the engine itself uses (`CoreState`)
 Facts about Unicorn 2.1 this rests on, each held by a test: writing PC in a hook of an exception or
 of one instruction continues there (in its hook of system registers it does not, hence the
 watching); writing any system register by encoding makes a changed PSTATE take effect;
-CPACR_EL1.FPEN traps nothing; hooks apply to code translated after they are set; stores made outside
+CPACR_EL1.FPEN and PSTATE.IL trap nothing, nor does a misaligned PC; a hook hears of each block when it
+is translated, before it runs; hooks apply to code translated after they are set; stores made outside
 the engine do not invalidate translated code; dropping code looks pages up; some unallocated words
 end the process when translated (see `poison`).
 """
@@ -71,6 +72,7 @@ _OUTSIDE = {
     uc.UC_MEM_WRITE_PROT: AccessKind.WRITE,
     uc.UC_MEM_FETCH_PROT: AccessKind.FETCH,
 }
+_ERET_MASK, _ERET = np.uint32(0xFFFFF3E0), 0xD69F03E0  # ERETAA and ERETAB as well
 _BANKED_ENCODINGS = np.array(sorted(BANKED_REGISTERS), np.uint32)
 _ENGINE_ENCODINGS = np.array(sorted(ENGINE_REGISTERS), np.uint32)
 _FP_ENCODINGS = np.array(sorted(FP_REGISTERS), np.uint32)
@@ -90,9 +92,10 @@ def _names(words: NDArray[np.uint32], encodings: NDArray[np.uint32]) -> NDArray[
 
 
 def _is_system(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Which words are MRS, MSR (register), SYS or SYSL that the PE has to answer."""
+    """Which words are MRS, MSR (register), SYS, SYSL or ERET that the PE has to answer, or look at."""
     moves = _moves(words) & ~_names(words, _ENGINE_ENCODINGS)
     flags: NDArray[np.bool_] = moves | (words & np.uint32(0xFFD80000) == 0xD5080000)
+    flags |= words & _ERET_MASK == _ERET
     return flags
 
 
@@ -103,10 +106,8 @@ def _is_fp(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
 
 
 def _is_hypervisors(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """ERET, and accesses to what the engine keeps at EL1: a hypervisor that runs there means its own."""
-    moves = _moves(words) & _names(words, _BANKED_ENCODINGS)
-    flags: NDArray[np.bool_] = moves | (words & np.uint32(0xFFFFF3E0) == 0xD69F03E0)
-    return flags
+    """Accesses to what the engine keeps at EL1: a hypervisor that runs there means its own."""
+    return _moves(words) & _names(words, _BANKED_ENCODINGS)
 
 
 class Handler(Protocol):
@@ -162,6 +163,7 @@ class Engine:
         self._stepping = False
         self._page_hooks: dict[int, list[int]] = {}
         self.gated = False
+        self._misaligned = False  # a block that begins at a misaligned address has been translated
         self._install_hooks()
 
     # State
@@ -224,10 +226,15 @@ class Engine:
             core.sp_el1 = self.regs[SP]
         else:
             core.sp_el0 = self.regs[SP]
-        core.elr_el1 = self.read_register(arm.UC_ARM64_REG_ELR_EL1)
-        core.spsr_el1 = self._read_spsr()
+        core.elr_el1 = self.read_elr()
+        core.spsr_el1 = self.read_spsr()
 
-    def _read_spsr(self) -> int:
+    def read_elr(self) -> int:
+        """ELR_EL1."""
+        return self.read_register(arm.UC_ARM64_REG_ELR_EL1)
+
+    def read_spsr(self) -> int:
+        """SPSR_EL1."""
         return int(self._uc.reg_read(arm.UC_ARM64_REG_CP_REG, (4, 0, 3, 0, 0)))
 
     def settle_pstate(self) -> None:
@@ -263,6 +270,9 @@ class Engine:
         self.counter.starting(instructions)
         if self.deferred:
             self.flush_translations()
+        elif self._misaligned:
+            self.flush_code()  # so that it is told of again
+        self._misaligned = False
         self.conflict = self._refused = None
         self.deferred, self._running = False, True
         try:
@@ -392,12 +402,18 @@ class Engine:
         add = self._uc.hook_add
         add(uc.UC_HOOK_INTR, self._on_interrupt)
         add(uc.UC_HOOK_TLB_FILL, self._on_tlb_fill)
+        add(uc.UC_HOOK_EDGE_GENERATED, self._on_block)
         add(uc.UC_HOOK_MEM_UNMAPPED | uc.UC_HOOK_MEM_PROT, self._on_outside)
         for kind in (arm.UC_ARM64_INS_MRS, arm.UC_ARM64_INS_MSR, arm.UC_ARM64_INS_SYS, arm.UC_ARM64_INS_SYSL):
             add(uc.UC_HOOK_INSN, self._on_unwatched, None, 1, 0, kind)
 
     def _on_interrupt(self, _uc: Any, number: int, _data: Any) -> None:
         self._handler.on_exception(number)
+
+    def _on_block(self, _uc: Any, block: Any, _previous: Any, _data: Any) -> None:
+        if block.pc & 3:
+            self._misaligned = True
+            self._uc.emu_stop()
 
     def _on_unwatched(self, _uc: Any, _register: int, cp: Any, _data: Any) -> bool:
         """A system instruction that scanning did not see: the guest changed code and did not say so.

@@ -15,6 +15,7 @@ from armkvm.cpu.address_space import AddressSpace, abort, external_abort
 from armkvm.cpu.allocation import is_allocated
 from armkvm.cpu.decode import Decoder
 from armkvm.cpu.engine import PC, PSTATE, Engine
+from armkvm.cpu.exception_return import IL, is_plain, returned
 from armkvm.cpu.exceptions import (
     Access,
     ExceptionClass,
@@ -35,6 +36,7 @@ from armkvm.cpu.port import (
     CPACR_EL1,
     ESR_EL1,
     FAR_EL1,
+    ID_AA64PFR0_EL1,
     SCTLR_EL1,
     SMCR_EL1,
     VBAR_EL1,
@@ -53,7 +55,7 @@ _WFI = 0xD503207F
 _HVC_SMC_MASK, _HVC, _SMC = 0xFFE0001F, 0xD4000002, 0xD4000003
 _SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
 _NZCV = 0xF << 28
-_PAN, _IL, _DAIF, _EL1H = 1 << 22, 1 << 20, 0x3C0, 5
+_PAN, _DAIF, _EL1H = 1 << 22, 0x3C0, 5
 _EL1_TO_EL2 = 0xC
 _ERET_MASK, _ERET = 0xFFFFF3E0, 0xD69F03E0
 _SCTLR_SPAN = 1 << 23
@@ -177,8 +179,9 @@ class PE:
                 self._halt(Stop(Reason.BUDGET, pc))
             elif self._stop_requested:
                 self._halt(Stop(Reason.STOPPED, pc))
-            elif pc & 3:
-                self._deliver(GuestException(ExceptionClass.PC_ALIGNMENT, far=pc), pc)
+            elif pc & 3 or self._pstate() & IL:
+                self._tally.count()
+                self._deliver(self._cannot_begin(pc), pc)
             elif self._engine.start(pc, 0 if self._tally.is_limited else left, self._tally.next_slice()):
                 self._returned(self._engine.pull_one(PC))
             else:
@@ -197,6 +200,8 @@ class PE:
             return
         if self._tally.is_used_up:
             return
+        if pc & 3 or self._pstate() & IL:
+            return
         if self._engine.is_poison(pc):
             self._emulate()
         elif self._stop_requested:
@@ -207,6 +212,18 @@ class PE:
             self._stop = Stop(Reason.WFI, pc)
         else:
             self._stop = Stop(Reason.BUDGET, pc)
+
+    def _cannot_begin(self, pc: int) -> GuestException:
+        """Why no instruction can be executed here: PC, or else fetching, or else PSTATE.IL."""
+        if pc & 3:
+            return GuestException(ExceptionClass.PC_ALIGNMENT, far=pc)
+        try:
+            ipa = self._space.translate(pc, AccessKind.FETCH).ipa
+        except GuestException as fault:
+            return fault
+        if self.memory.find(ipa, 4) is None:
+            return external_abort(pc, AccessKind.FETCH, self._el())
+        return GuestException(ExceptionClass.ILLEGAL_STATE)
 
     def _failed(self, pc: int) -> None:
         """An access of the engine found no memory, or no translation."""
@@ -405,8 +422,6 @@ class PE:
     def _execute_other(self, word: int, pc: int) -> bool:
         if pc != self._engine.regs[PC]:
             return False  # not what the engine stopped at: it may well know this one
-        if self._engine.regs[PSTATE] & _IL:
-            raise GuestException(ExceptionClass.ILLEGAL_STATE)
         if word & _HVC_SMC_MASK in (_HVC, _SMC):
             if not self._el():
                 raise Undefined
@@ -431,6 +446,8 @@ class PE:
                 self._tally.count()
                 self._engine.jump(va)
                 self._halt(Stop(Reason.HYPERVISOR, va, word=word))
+            elif word & _ERET_MASK == _ERET:
+                self._return(word)
             elif word & _SYSTEM_MASK == _SYSTEM:
                 if self._system.execute(word):
                     self._tally.settle()
@@ -451,6 +468,24 @@ class PE:
             self._halt(Stop(Reason.UNMODELLED, va, word=word, detail=str(gap)))
         if self._tally.pauses(self._stop_requested):
             self._engine.stop()
+
+    def _return(self, word: int) -> None:
+        """ERET: the engine's, unless something is wrong with where it goes."""
+        engine, spsr = self._engine, self._engine.read_spsr()
+        if not self._el() or is_plain(spsr, engine.read_elr()):
+            return
+        if word != _ERET:
+            raise Unmodelled(f"an unusual exception return that checks pointers (SPSR_EL1 is {spsr:#x})")
+        core, pfr0 = CoreState(), self._port.read(ID_AA64PFR0_EL1, 1)
+        has_aarch32 = not isinstance(pfr0, int) or pfr0 & 0xF != 1
+        pstate = returned(spsr, self._pstate(), has_aarch32=has_aarch32)
+        engine.store_core(core)
+        core.pc, core.pstate = core.elr_el1, pstate
+        engine.load_core(core)
+        engine.jump(core.pc)
+        self._tally.settle()
+        self._tally.count()
+        engine.stop()
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
         try:

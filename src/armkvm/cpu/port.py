@@ -45,6 +45,7 @@ class SysRegPort(Protocol):
 CPACR_EL1 = sysreg("CPACR_EL1")
 ESR_EL1 = sysreg("ESR_EL1")
 FAR_EL1 = sysreg("FAR_EL1")
+ID_AA64PFR0_EL1 = sysreg("ID_AA64PFR0_EL1")
 FPMR = sysreg("FPMR")
 FPCR = SysReg.of(3, 3, 4, 4, 0)
 FPSR = SysReg.of(3, 3, 4, 4, 1)

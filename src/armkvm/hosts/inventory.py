@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from armkvm.documents import Limits, parse_json, read_bounded
 from armkvm.errors import Fault, InputError, MissingFacts
@@ -18,8 +19,13 @@ from armkvm.hosts import library
 from armkvm.hosts.hostfile import fingerprint
 from armkvm.state import HostFacts
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
 LINE_LIMITS = Limits(size=1 << 20, depth=12, items=40_000)
 MOST_HOSTS = 10_000_000
+MOST_IN_COLUMN = 1 << 29  # of a row group, uncompressed: it is decoded in memory
 _NAME = re.compile(rb'"name":\s?"([A-Za-z0-9][A-Za-z0-9._+-]{0,63})",?\s*')
 
 Place = tuple[str, str, int]
@@ -155,6 +161,8 @@ def _folder(inventory: Inventory, folder: Path, other: Other | None) -> Iterator
     for file in sorted(folder.rglob("*.json")):
         label = str(file.relative_to(folder).with_suffix(""))
         try:
+            if file.exists() and not file.is_file():  # opening a pipe waits for a writer
+                raise InputError(str(file), [Fault("file", "expected a regular file")])
             inventory.add_record((str(file), "", 0), read_bounded(file, library.LIMITS.size), label, other)
         except InputError as bad:
             inventory.broken.append(bad)
@@ -187,17 +195,20 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
             str(path), [Fault("file", "Parquet needs pyarrow: pip install armkvm[fleet]")]
         ) from None
     try:
-        with pq.ParquetFile(path, read_dictionary=["host"]) as file:
+        faults = [*_parquet_faults(pq.read_metadata(path))]
+        if faults:
+            raise InputError(str(path), faults)
+        with pq.ParquetFile(path, read_dictionary=list(_COLUMNS)) as file:
             row = 0
-            for batch in file.iter_batches(columns=["name", "host"], batch_size=8192):
-                names, hosts = batch.column(0).to_pylist(), batch.column(1)
-                if not pa.types.is_dictionary(hosts.type):
-                    hosts = hosts.dictionary_encode()
-                texts = [_bytes(text) for text in hosts.dictionary.to_pylist()]
+            for batch in file.iter_batches(columns=list(_COLUMNS), batch_size=8192):
+                # Values once and rows by index: a value of a few bytes can stand in every row.
+                (names, rows), (hosts, indices) = (_indexed(batch.column(name)) for name in _COLUMNS)
+                texts = [_bytes(text) for text in hosts]
                 kinds: dict[int, int | InputError] = {}
-                for name, index in zip(names, hosts.indices.to_pylist(), strict=True):
+                for named, index in zip(rows, indices, strict=True):
                     row += 1
                     place = (str(path), "row ", row)
+                    name = None if named is None else names[named]
                     if not isinstance(name, str) or not _LABEL.fullmatch(name) or index is None:
                         fault = Fault("name", "expected a name of printable characters, and a host")
                         inventory.broken.append(InputError(_told(place), [fault]))
@@ -208,6 +219,31 @@ def _parquet(inventory: Inventory, path: Path, other: Other | None) -> Iterator[
                     yield
     except (pa.ArrowException, OSError, KeyError) as bad:
         raise InputError(str(path), [Fault("file", f"is no such Parquet file: {bad}")]) from bad
+
+
+_COLUMNS = ("name", "host")
+
+
+def _parquet_faults(footer: pq.FileMetaData) -> Iterator[Fault]:
+    """What keeps a file from being read: a missing column, or one that would fill the memory."""
+    have = footer.schema.to_arrow_schema().names
+    for name in _COLUMNS:
+        if name not in have:
+            yield Fault("file", f"expected the columns name and host; there is no column {name}")
+    for number in range(footer.num_row_groups):
+        group = footer.row_group(number)
+        most = min(group.num_rows * library.LIMITS.size, MOST_IN_COLUMN)
+        for column in map(group.column, range(group.num_columns)):
+            size = column.total_uncompressed_size
+            if column.path_in_schema in _COLUMNS and size > most:
+                expected = f"expected at most {most:,} bytes in the {group.num_rows:,} rows, got {size:,}"
+                yield Fault(f"row group {number}, column {column.path_in_schema}", expected)
+
+
+def _indexed(column: pa.Array) -> tuple[list[object], list[int | None]]:
+    """The values of a column, each once, and which of them each row has."""
+    encoded = column if hasattr(column, "dictionary") else column.dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_pylist()
 
 
 _LABEL = re.compile(r"[!-~][ -~]{0,199}")

@@ -31,6 +31,9 @@ GROUPS: tuple[tuple[F, ...], ...] = (
     (F.PTRAUTH_ADDRESS, F.PTRAUTH_GENERIC),
 )
 
+NEVER = "no baseline has it"
+"""Why features that are not in `GROUPS` are left out, but for PSCI_0_2, which is always there."""
+
 
 class Loss(NamedTuple):
     """Something the best host could give and the baseline does not, with the hosts that cost it."""
@@ -218,12 +221,22 @@ def _common_features(
         without = tuple(sorted(label for label, has in offers.items() if not has.issuperset(group)))
         if not without:
             kept.update(group)
-        elif len(without) < len(offers):
+        elif wanted is not None or len(without) < len(offers):
+            best = "offered" if len(without) < len(offers) else "asked for"
             what = " and ".join(group)
-            losses.append(
-                Loss(what=what, best="offered", kept="left out", because="not offered", hosts=without)
-            )
-    return frozenset(kept), losses
+            losses.append(Loss(what=what, best=best, kept="left out", because="not offered", hosts=without))
+    return frozenset(kept), [*losses, *_unheard(offers, wanted or frozenset())]
+
+
+def _unheard(offers: Mapping[str, frozenset[F]], wanted: frozenset[F]) -> Iterator[Loss]:
+    """Features asked for that no baseline has: one by itself of those that go together, or any other."""
+    for feature in sorted(wanted - {F.PSCI_0_2}):
+        group = next((group for group in GROUPS if feature in group), ())
+        if group and wanted.issuperset(group):
+            continue
+        others = " and ".join(other for other in group if other not in wanted)
+        because = f"only together with {others}" if group else NEVER
+        yield Loss(str(feature), "asked for", "left out", because, tuple(sorted(offers)))
 
 
 def _given_up(group: tuple[F, ...], before: _Fleet, after: _Fleet) -> Loss:

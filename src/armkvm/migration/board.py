@@ -2,7 +2,8 @@
 
 The console prints every byte that is stored at `CONSOLE`. A word stored at `MARKER` tells how far
 the guest is. Every other address without memory reads as zero and ignores what is stored. Everything
-is bounded: what is printed, how often the guest may exit, and (by the place) how long it may run.
+is bounded: what is printed, how often the guest may exit and how long that may take, and (by the place's
+option ``run_limit``) how long it may run without an exit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from errno import EINTR
 from hashlib import sha256
+from time import monotonic
 
 from armkvm.abi.structs import ExitReason
 from armkvm.backends.base import Vcpu, Vm
@@ -24,6 +26,8 @@ CONSOLE, MARKER = 0x0900_0000, 0x0900_1000
 
 _MOST_PRINTED = 1 << 20
 _MOST_EXITS = 1_000_000
+_MOST_SECONDS = 30.0
+"""For all KVM_RUNs that ended with a device access, but the longest, which has the place's limit."""
 _PC = parse("PC")
 _EVENTS = {1: "SYSTEM_OFF", 2: "SYSTEM_RESET", 3: "a crash", 4: "a wakeup", 5: "SYSTEM_SUSPEND"}
 
@@ -101,6 +105,7 @@ class Board:
     def __init__(self, vm: Vm, vcpu: Vcpu, memory: int, before: Transcript | None = None) -> None:
         self._vm, self._vcpu, self._memory = vm, vcpu, memory
         self.done = before or Transcript()
+        self._spent = self._longest = 0.0
         vm.set_memory(0, RAM_BASE, memory)
 
     def load(self, program: Program) -> None:
@@ -119,6 +124,7 @@ class Board:
 
     def run(self, stop: StopAt | None = None) -> Ending:
         """Run until it ends, or stops where told; then no access is left half done."""
+        self._spent = self._longest = 0.0
         if stop is None:
             return self._run()
         ending = Ending(End.STOPPED, str(stop))
@@ -132,14 +138,17 @@ class Board:
         left = instructions
         stopped = Ending(End.STOPPED, "")
         while left is None or left > 0:
+            began = monotonic()
             try:
                 exited = self._vcpu.run(instructions=left)
             except KvmError as refused:
                 executed = refused.count or 0
                 if left is None or refused.errno != EINTR or not executed or not _by_limit(refused):
-                    return _failed(refused)
+                    return _failed(refused, monotonic() - began)
                 left -= executed  # less than it was told to, where the place's own limit came first
                 continue
+            took = monotonic() - began
+            self._spent, self._longest = self._spent + took, max(self._longest, took)
             ending = self._ending(exited)
             if ending is not None:
                 return ending
@@ -179,10 +188,22 @@ class Board:
         done.exits += 1
         if exited.mmio.is_write:
             _DEVICES.get(exited.mmio.address, _elsewhere)(done, exited.mmio)
-        if done.exits > _MOST_EXITS or len(done.printed) > _MOST_PRINTED:
-            return Ending(
-                End.FAILED, f"it exited {done.exits:,} times and printed {len(done.printed):,} bytes"
-            )
+        limit = self._reached_limit()
+        if limit is None:
+            return None
+        so_far = f"after {done.exits:,} exits and {len(done.printed):,} bytes printed"
+        return Ending(
+            End.FAILED, f"it was stopped {so_far}: {limit}; let it print, store and load less there"
+        )
+
+    def _reached_limit(self) -> str | None:
+        """Which of the board's own limits the guest is at. No option of a place changes any."""
+        if len(self.done.printed) >= _MOST_PRINTED:
+            return f"the console takes no more than {_MOST_PRINTED:,} bytes"
+        if self.done.exits >= _MOST_EXITS:
+            return f"a guest may access devices no more than {_MOST_EXITS:,} times"
+        if self._spent - self._longest >= _MOST_SECONDS:
+            return f"its accesses to devices may take no more than {_MOST_SECONDS:.0f} s"
         return None
 
 
@@ -191,8 +212,14 @@ def _by_limit(refused: KvmError) -> bool:
     return refused.rule is None or refused.rule.name == "run-limit"
 
 
-def _failed(refused: KvmError) -> Ending:
+def _failed(refused: KvmError, seconds: float) -> Ending:
     why = refused.detail or (refused.rule.sentence if refused.rule else "")
+    if refused.errno == EINTR and _by_limit(refused):
+        waits = "" if refused.rule else ", if it does not wait for an interrupt"
+        why = (
+            f"the place's run limit ended it after {seconds:.0f} s without an exit{waits}; one that needs "
+            "longer gets it by the place's option run_limit, as in model:max?run_limit=60"
+        ) + (f" ({why})" if why else "")
     return Ending(End.FAILED, f"KVM_RUN: {errno_name(refused.errno or 0)}" + (f", {why}" if why else ""))
 
 

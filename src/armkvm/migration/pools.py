@@ -7,11 +7,11 @@ set of kinds with a baseline, and the partition is a colouring of the graph of k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.migration.baseline import Accepts, Baseline, Obstacle, baseline
+from armkvm.migration.baseline import GROUPS, NEVER, Accepts, Baseline, Loss, Obstacle, baseline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
-    """A fleet in pools, the largest first, and what keeps each two of them apart."""
+    """A fleet in pools, the largest first, and what keeps each two of them apart.
+
+    `unkept` are features to keep that no pool has.
+    """
 
     pools: tuple[Pool, ...]
     apart: Mapping[tuple[int, int], tuple[Obstacle, ...]]
+    unkept: tuple[Loss, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ def partition(
     Hosts that offer features of `keep` are pooled only where the pool keeps them.
     """
     ordered = sorted(fleet, key=lambda kind: (-len(kind.hosts), kind.speaker))
-    hosts = _Hosts(offers, accepts, keep)
+    hosts = _Hosts(offers, accepts, keep & frozenset().union(*GROUPS))
     members: list[list[Kind]] = []
     settled: list[Baseline] = []
     for kind in ordered:
@@ -91,7 +95,16 @@ def partition(
         for one in range(len(pools))
         for two in range(one + 1, len(pools))
     }
-    return Partition(pools=tuple(pools), apart=apart)
+    return Partition(pools=tuple(pools), apart=apart, unkept=tuple(_unkept(pools, offers, keep)))
+
+
+def _unkept(pools: Sequence[Pool], offers: Mapping[str, frozenset[F]], keep: frozenset[F]) -> Iterator[Loss]:
+    """What was to be kept and no pool has: a feature no host offers, or one no baseline has."""
+    has = frozenset[F]().union(*(pool.baseline.guest.features for pool in pools if pool.baseline.guest))
+    for feature in sorted(keep - has):
+        able = tuple(sorted(label for label, offered in offers.items() if feature in offered))
+        because = NEVER if able else "not offered"
+        yield Loss(str(feature), "to be kept", "left out", because, able or tuple(sorted(offers)))
 
 
 @dataclass(frozen=True, slots=True)

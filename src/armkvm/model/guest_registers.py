@@ -82,7 +82,7 @@ _WRITE: dict[SysReg, Callable[[Vcpu, int], None]] = {
     _reg("OSLAR_EL1"): _lock_os,
 }
 _OF_MTE = frozenset(
-    _reg(f"DC {name}") for name in ["IGSW", "IGDSW", "CGSW", "CGDSW", "CIGSW", "CIGDSW", "IGVAC", "IGDVAC"]
+    _reg(f"DC {name}") for name in ("IGSW", "IGDSW", "CGSW", "CGDSW", "CIGSW", "CIGDSW", "IGVAC", "IGDVAC")
 )
 """Maintenance of tags that only EL1 may do: part of FEAT_MTE2, which a guest has by KVM_CAP_ARM_MTE."""
 

@@ -22,7 +22,7 @@ from armkvm.model.vector_behaviours import LISTS_SME_STATE, SME_GUESTS, SME_VLS_
 
 ROWS_MAX = ARCH_VQ_MAX * QUADWORD_BYTES
 _VLS = int(RegId.sme_vls())
-_VLS_POSTED = _VLS | 1  # where the code of the first revisions had it
+_VLS_POSTED = int(RegId.sme_vls_posted())
 _LENGTHS = frozenset((_VLS, _VLS_POSTED))
 _ZT0 = int(RegId.zt0())
 _ROWS = tuple(int(RegId.za(n)) for n in range(ROWS_MAX))

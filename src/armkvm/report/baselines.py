@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def summary(found: Baseline, sizes: Mapping[str, int] | None = None) -> list[str
         rows = [*guest_rows(found.guest), *_bitmaps(found.guest)]
         parts += [f"  {word:12} {says}" for word, says in rows]
         if found.losses:
-            parts += ["", _losses(found.losses, sizes or {})]
+            parts += ["", losses(found.losses, sizes or {})]
         return parts
     parts.append("  there is none: no value of these suits every host")
     parts += ["", _obstacles(found.obstacles, sizes or {})]
@@ -69,7 +70,8 @@ def brief(found: Baseline, names: Sequence[str]) -> list[str | Table]:
     fields = [loss for loss in found.losses if loss.is_field]
     parts = summary(found._replace(losses=tuple(loss for loss in found.losses if not loss.is_field)))
     if fields:
-        parts.append(f"  and {len(fields)} ID register fields lowered: armkvm baseline {' '.join(names)}")
+        command = shlex.join(("armkvm", "baseline", *names))
+        parts.append(f"  and {len(fields)} ID register fields lowered: {command}")
     return parts
 
 
@@ -90,8 +92,9 @@ def _bitmaps(guest: GuestCpu) -> list[tuple[str, str]]:
     return [(name_of(reg).removeprefix("KVM_REG_ARM_"), hex(bits)) for reg, bits in guest.bitmaps.items()]
 
 
-def _losses(losses: Sequence[Loss], sizes: Mapping[str, int]) -> Table:
-    rows = [(loss.what, loss.best, loss.kept, loss.because, named(loss.hosts, sizes)) for loss in losses]
+def losses(lost: Sequence[Loss], sizes: Mapping[str, int]) -> Table:
+    """What is given up, and the hosts that cost it."""
+    rows = [(loss.what, loss.best, loss.kept, loss.because, named(loss.hosts, sizes)) for loss in lost]
     return Table(("LOST", "BEST", "KEPT", "BECAUSE", "HOSTS"), rows)
 
 
@@ -129,18 +132,20 @@ def tree(found: Baseline) -> dict[str, Any]:
     return {
         "hosts": list(found.hosts),
         "guest": None if found.guest is None else guest_tree(found.guest),
-        "losses": [
-            {
-                "what": loss.what,
-                "best": loss.best,
-                "kept": loss.kept,
-                "because": loss.because,
-                "hosts": list(loss.hosts),
-            }
-            for loss in found.losses
-        ],
+        "losses": list(map(loss_tree, found.losses)),
         "obstacles": list(map(obstacle_tree, found.obstacles)),
         "leave_out": sorted(found.to_leave_out),
+    }
+
+
+def loss_tree(loss: Loss) -> dict[str, Any]:
+    """Something given up."""
+    return {
+        "what": loss.what,
+        "best": loss.best,
+        "kept": loss.kept,
+        "because": loss.because,
+        "hosts": list(loss.hosts),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,10 +33,8 @@ def text(names: tuple[str, str], result: Check, both: Baseline | None) -> list[s
     parts += _direction(result.forth)
     if result.back is not None and not result.back.possible:
         blocking = [found for found in result.back.findings if found.blocking]
-        parts += [
-            "",
-            f"the other way, {_count(len(blocking), 'obstacle')} (armkvm check {destination} {source})",
-        ]
+        command = shlex.join(("armkvm", "check", destination, source))
+        parts += ["", f"the other way, {_count(len(blocking), 'obstacle')} ({command})"]
     if both is not None and not result.moves:
         parts += ["", "a new VM that can run on both", *baselines.brief(both, names)]
     return parts

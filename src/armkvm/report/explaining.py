@@ -19,7 +19,7 @@ from armkvm.model.tables.writable import LINEAGE, reported_mask, writable_fields
 from armkvm.report.registers import decoded, decoded_tree
 from armkvm.report.table import Table
 from armkvm.state import Phase
-from armkvm.traces.trials import Trial
+from armkvm.traces.trials import Circumstance, Trial
 
 Parts = list[str | Table]
 
@@ -169,7 +169,8 @@ def trials_tree(came: Iterable[Trial]) -> list[dict[str, Any]]:
             "errno": None if errno is None else errno_name(errno),
             "rule": name or None,
             "circumstances": [
-                {"vcpu": trial.kind, "moment": trial.moment, "way": trial.way} for trial in group
+                {"vcpu": trial.kind, "moment": trial.moment, "svcr": trial.svcr, "way": trial.way}
+                for trial in group
             ],
         }
         for (errno, name), group in _by_answer(came).items()
@@ -188,27 +189,60 @@ def _reason(one: Rule | None) -> list[str]:
 
 
 def _circumstances(group: Iterable[Trial], everything: Sequence[Trial]) -> list[str]:
-    """When an answer came, briefly: kinds, moments and ways are named where they make a difference."""
-    ways: dict[tuple[str, str], list[str]] = {}
+    """When an answer came, briefly: kinds, modes, moments and ways are named where they make a difference."""
+    ways: dict[tuple[str, str, int | None], list[str]] = {}
     for trial in group:
-        ways.setdefault((trial.kind, trial.moment), []).append(trial.way)
-    moments: dict[tuple[str, str], list[str]] = {}
-    for (kind, moment), these in ways.items():
-        tried = {each.way for each in everything if (each.kind, each.moment) == (kind, moment)}
-        how = "" if tried == set(these) else " or ".join(these)
-        moments.setdefault((kind, how), []).append(moment)
-    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (kind, how), at in moments.items():
-        kinds.setdefault((how, tuple(at)), []).append(kind)
+        ways.setdefault((trial.kind, trial.moment, trial.svcr), []).append(trial.way)
+    tried: dict[tuple[str, str, int | None], list[str]] = {}
+    for trial in everything:
+        tried.setdefault((trial.kind, trial.moment, trial.svcr), []).append(trial.way)
+    modes: dict[tuple[str, str, str], list[int | None]] = {}
+    for (kind, moment, svcr), these in ways.items():
+        how = "" if tried[kind, moment, svcr] == these else " or ".join(these)
+        modes.setdefault((kind, moment, how), []).append(svcr)
+    moments: dict[tuple[str, str, str], list[str]] = {}
+    for (kind, moment, how), states in modes.items():
+        moments.setdefault((kind, _mode(states), how), []).append(moment)
+    kinds: dict[tuple[tuple[str, ...], str, str], list[str]] = {}
+    for (kind, mode, how), at in moments.items():
+        kinds.setdefault((tuple(at), mode, how), []).append(kind)
     lines = []
-    for (how, when), who in kinds.items():
-        there = {each.kind for each in everything if each.moment in when}
+    for (when, mode, how), who in kinds.items():
+        there = {kind for kind, moment, _ in tried if moment in when}
         subject = "any vCPU" if set(who) == there else ", ".join(who)
-        lines.append(f"  - {subject}: {' or '.join(when)}{f', {how}' if how else ''}")
+        lines.append(f"  - {subject}: {', '.join(filter(None, (' or '.join(when), mode, how)))}")
     return lines
 
 
+_MODES = {
+    (0,): "with PSTATE.SM and PSTATE.ZA clear",
+    (3,): "with PSTATE.SM and PSTATE.ZA set",
+    (0, 1): "with PSTATE.ZA clear",
+    (2, 3): "with PSTATE.ZA set",
+    (0, 2): "with PSTATE.SM clear",
+    (1, 3): "with PSTATE.SM set",
+    (0, 1, 2): "with PSTATE.SM or PSTATE.ZA clear",
+    (1, 2, 3): "with PSTATE.SM or PSTATE.ZA set",
+    (0, 1, 2, 3): "",
+}
+
+
+def _mode(states: Iterable[int | None]) -> str:
+    """Values of SVCR in words; none for all, and for a vCPU without SVCR."""
+    values = tuple(sorted(svcr for svcr in states if svcr is not None))
+    return _MODES.get(values, f"with SVCR {' or '.join(map(str, values))}") if values else ""
+
+
 # -- registers -------------------------------------------------------------------------------------
+
+
+def listed_by(lists: Iterable[tuple[Circumstance, bool]]) -> list[str]:
+    """The kinds of vCPU that list a register, and in which modes if it depends."""
+    modes: dict[str, list[int | None]] = {}
+    for at, is_listed in lists:
+        if is_listed:
+            modes.setdefault(at.kind, []).append(at.svcr)
+    return [f"{kind} {_mode(states)}".rstrip() for kind, states in modes.items()]
 
 
 def register(reg: RegId, listed_by: Sequence[str]) -> Parts:

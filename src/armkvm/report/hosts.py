@@ -13,8 +13,8 @@ from armkvm.state import HostFacts
 # What nearly every host has tells nothing.
 _USUAL = frozenset((F.POWER_OFF, F.PSCI_0_2, F.PMU_V3, F.PMU_V3_STRICT))
 
-Listed = tuple[HostFacts, Sequence[str], VectorLengths, VectorLengths]
-"""A host, the kernels it was recorded under, and the SVE and SME lengths its guests can have."""
+Listed = tuple[HostFacts, Sequence[str], VectorLengths, VectorLengths, frozenset[F]]
+"""A host, the kernels it was recorded under, and the SVE and SME lengths and features of its guests."""
 
 
 def table(hosts: Iterable[Listed]) -> Table:
@@ -27,10 +27,10 @@ def table(hosts: Iterable[Listed]) -> Table:
                 " ".join(kernels),
                 str(sve) if sve else "-",
                 str(sme) if sme else "-",
-                " ".join(feature.value for feature in F if feature in facts.features - _USUAL) or "-",
+                " ".join(feature.value for feature in F if feature in offered - _USUAL) or "-",
                 facts.cpu if facts.origin.startswith("recorded") else f"{facts.cpu} ({facts.origin})",
             )
-            for facts, kernels, sve, sme in hosts
+            for facts, kernels, sve, sme, offered in hosts
         ),
     )
 
@@ -47,9 +47,9 @@ def tree(hosts: Iterable[Listed]) -> list[dict[str, Any]]:
             "sve": [int(vq) for vq in sve],
             "sme": [int(vq) for vq in sme],
             "cpus": len(facts.cpus),
-            "features": [feature.value for feature in F if feature in facts.features],
+            "features": [feature.value for feature in F if feature in offered],
             "origin": facts.origin,
             "notes": list(facts.notes),
         }
-        for facts, kernels, sve, sme in hosts
+        for facts, kernels, sve, sme, offered in hosts
     ]

@@ -46,6 +46,8 @@ def text(
     parts += ["", Table(("POOL", "HOSTS", "FEATURES", "SVE", "SME", "LOST", "WHO"), rows)]
     if division.apart:
         parts += ["", Table(("POOLS", "KEPT APART BY", "HOSTS"), _apart(division, sizes))]
+    if division.unkept:
+        parts += ["", baselines.losses(division.unkept, sizes)]
     for one in admitted:
         parts += ["", Table((f"{one.host} TO POOL", "", "COSTS"), [_admission(*each) for each in one.to])]
     if takers:
@@ -124,6 +126,7 @@ def tree(
             {"pools": [one + 1, two + 1], "obstacles": list(map(baselines.obstacle_tree, obstacles))}
             for (one, two), obstacles in division.apart.items()
         ],
+        "unkept": list(map(baselines.loss_tree, division.unkept)),
         "before": None if before is None else _pools(before),
         "admit": [
             {

@@ -91,6 +91,8 @@ def tree(registers: Iterable[tuple[RegId, bytes | None]]) -> list[Tree]:
 def _nameless(reg: RegId) -> str:
     if not reg.is_arm64:
         return "not arm64's: bits 63:56 are 0x60 and bits 51:32 zero in every id (EINVAL)"
+    if reg == RegId.sme_vls_posted():
+        return "KVM_REG_ARM64_SME_VLS as sme-v4's header has it; other kernels have no register by this id"
     return "well-formed so far, but the ABI has no register by this id"
 
 

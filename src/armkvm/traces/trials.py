@@ -6,7 +6,7 @@ passed. Trying it all is how `armkvm explain` knows when a call is refused, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINTR
@@ -38,12 +38,14 @@ _VECTORS = frozenset((F.SVE, F.SME))
 class Trial:
     """One try: with what, on which kind of vCPU, where in its life, and what came of it.
 
-    `errno` None means success; `rule` is the place's own reason if it gives one.
+    `svcr` is PSTATE.SM and PSTATE.ZA at that moment, None on a vCPU without them. `errno` None means
+    success; `rule` is the place's own reason if it gives one.
     """
 
     way: str
     kind: str
     moment: str
+    svcr: int | None
     errno: int | None
     rule: Rule | None = None
 
@@ -53,74 +55,85 @@ Way = tuple[str, Callable[[Vcpu], object]]
 
 def try_call(system: System, operation: str, reg: RegId | None = None) -> Iterator[Trial]:
     """Every way of making a call, in every circumstance; ValueError for a call that is not known."""
-    for kind, features in _KINDS.items():
-        for moment in _moments(system, features):
-            with _vcpu_at(system, features, moment) as vcpu:
-                count = len(_ways(operation, reg, vcpu))
-            for number in range(count):
-                with _vcpu_at(system, features, moment) as vcpu:
-                    way, call = _ways(operation, reg, vcpu)[number]
-                    yield _tried(call, vcpu, way, kind, moment)
+    for at in _circumstances(system):
+        with _vcpu_at(system, at) as vcpu:
+            count = len(_ways(operation, reg, vcpu))
+        for number in range(count):
+            with _vcpu_at(system, at) as vcpu:
+                way, call = _ways(operation, reg, vcpu)[number]
+                refused = _refusal(call, vcpu)
+            errno, rule = (None, None) if refused is None else (refused.errno, refused.rule)
+            yield Trial(way, at.kind, at.moment, at.svcr, errno, rule)
 
 
-_NEW, _CONFIGURED, _READY, _STREAMING, _AFTER_RUN = (
+_NEW, _CONFIGURED, _READY, _AFTER_RUN = (
     "before KVM_ARM_VCPU_INIT",
     "before KVM_ARM_VCPU_FINALIZE",
     "ready",
-    "with PSTATE.SM and PSTATE.ZA set",
     "after the VM has run",
 )
 _SVCR = parse("SVCR")
 
 
-def _moments(system: System, features: frozenset[F]) -> list[str]:
-    """The moments of life that a kind of vCPU reaches there; none where it is not offered."""
-    if not _offers(system, features):
-        return []
-    moments = [_NEW, *([_CONFIGURED] if features & _VECTORS else []), _READY]
-    moments += [_STREAMING] if F.SME in features else []
-    with _vcpu_at(system, features, _READY) as vcpu:
-        return [*moments, *([_AFTER_RUN] if _runs(vcpu) else [])]
+@dataclass(frozen=True, slots=True)
+class Circumstance:
+    """A kind of vCPU, a moment of its life and what SVCR was set to on the way; None without SME."""
+
+    kind: str
+    moment: str
+    svcr: int | None
+
+    @property
+    def features(self) -> frozenset[F]:
+        """What KVM_ARM_VCPU_INIT is asked for."""
+        return _KINDS[self.kind] | {F.PSCI_0_2}
+
+
+def _circumstances(system: System) -> Iterator[Circumstance]:
+    """All that vCPUs there can come to; nothing of kinds that are not offered."""
+    for kind, features in _KINDS.items():
+        if not _offers(system, features):
+            continue
+        yield Circumstance(kind, _NEW, None)
+        moments = [*([_CONFIGURED] if features & _VECTORS else []), _READY]
+        with _vcpu_at(system, Circumstance(kind, _READY, None)) as vcpu:
+            moments += [_AFTER_RUN] if _runs(vcpu) else []
+        for moment in moments:
+            for svcr in range(4) if F.SME in features else (None,):
+                yield Circumstance(kind, moment, svcr)
 
 
 def _runs(vcpu: Vcpu) -> bool:
     """Run as far as the first entry; a PMU that nobody has set up refuses earlier."""
-    try:
-        vcpu.run(immediate_exit=True)
-    except KvmError as refused:
-        return refused.errno == EINTR
-    return True
+    refused = _refusal(lambda vcpu: vcpu.run(immediate_exit=True), vcpu)
+    return refused is None or refused.errno == EINTR
 
 
-def _tried(call: Callable[[Vcpu], object], vcpu: Vcpu, way: str, kind: str, moment: str) -> Trial:
+def _refusal(call: Callable[[Vcpu], object], vcpu: Vcpu) -> KvmError | None:
     try:
         call(vcpu)
     except KvmError as refused:
-        return Trial(way, kind, moment, refused.errno, refused.rule)
-    return Trial(way, kind, moment, None)
+        return refused
+    return None
 
 
 def _offers(system: System, features: frozenset[F]) -> bool:
     with system.create_vm() as vm:
-        try:
-            vm.create_vcpu(0).init(features | {F.PSCI_0_2})
-        except KvmError:
-            return False
-    return True
+        return _refusal(_initialising(features | {F.PSCI_0_2}), vm.create_vcpu(0)) is None
 
 
 @contextmanager
-def _vcpu_at(system: System, features: frozenset[F], moment: str) -> Iterator[Vcpu]:
+def _vcpu_at(system: System, at: Circumstance) -> Iterator[Vcpu]:
     """A fresh vCPU brought to a moment of its life, and closed with its VM."""
     with system.create_vm() as vm:
         vcpu = vm.create_vcpu(0)
-        if moment != _NEW:
-            vcpu.init(features | {F.PSCI_0_2})
-        if moment not in {_NEW, _CONFIGURED} and features & _VECTORS:
+        if at.moment != _NEW:
+            vcpu.init(at.features)
+        if at.moment not in {_NEW, _CONFIGURED} and at.features & _VECTORS:
             vcpu.finalize(F.SVE)
-        if moment == _STREAMING:
-            vcpu.set_one_reg(_SVCR, (3).to_bytes(8, "little"))
-        if moment == _AFTER_RUN:
+        if at.svcr:
+            vcpu.set_one_reg(_SVCR, at.svcr.to_bytes(8, "little"))
+        if at.moment == _AFTER_RUN:
             _runs(vcpu)
         yield vcpu
 
@@ -157,7 +170,7 @@ def _writing(reg: RegId, data: bytes) -> Callable[[Vcpu], object]:
     return lambda vcpu: vcpu.set_one_reg(reg, data)
 
 
-def _initialising(features: set[F | int], target: int | None = None) -> Callable[[Vcpu], object]:
+def _initialising(features: Iterable[F | int], target: int | None = None) -> Callable[[Vcpu], object]:
     return lambda vcpu: vcpu.init(features, target)
 
 
@@ -210,20 +223,11 @@ _WITHOUT_REGISTER: dict[str, list[Way]] = {
 CALLS = (GET_ONE_REG, SET_ONE_REG, *_WITHOUT_REGISTER)
 
 
-def kinds_listing(system: System, reg: RegId) -> list[str]:
-    """The kinds of vCPU whose KVM_GET_REG_LIST names a register, and in which mode if it depends."""
+def listings(system: System, reg: RegId) -> list[tuple[Circumstance, bool]]:
+    """The vCPUs that are ready, in every mode, and whether the KVM_GET_REG_LIST of each names a register."""
     found = []
-    for kind, features in _KINDS.items():
-        names = [
-            moment
-            for moment in _moments(system, features)
-            if moment in {_READY, _STREAMING} and _lists(system, features, moment, reg)
-        ]
-        if names:
-            found.append(kind if _READY in names else f"{kind} {' or '.join(names)}")
+    for at in _circumstances(system):
+        if at.moment == _READY:
+            with _vcpu_at(system, at) as vcpu:
+                found.append((at, reg in vcpu.reg_list()))
     return found
-
-
-def _lists(system: System, features: frozenset[F], moment: str, reg: RegId) -> bool:
-    with _vcpu_at(system, features, moment) as vcpu:
-        return reg in vcpu.reg_list()

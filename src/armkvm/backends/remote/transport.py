@@ -147,6 +147,6 @@ def connect_socket(path: str, timeout: float = 10.0) -> SocketTransport:
         connecting.close()
         reason = error.strerror or error
         raise PlaceError(
-            f"unix:{path}: {reason}; start an agent there with `armkvm agent --socket {path}`"
+            f"unix:{path}: {reason}; start an agent there with `armkvm agent --socket {shlex.quote(path)}`"
         ) from None
     return SocketTransport(connecting)
