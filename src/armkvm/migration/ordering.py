@@ -29,7 +29,7 @@ class Stage(Enum):
     IDENTITY = "the VM's feature ID registers decide which other registers exist, and freeze at its first run"
     FIRMWARE = "what the guest may ask of its firmware freezes at the VM's first run, like the ID registers"
     LENGTHS = "vector lengths can be chosen between INIT, which resets them, and FINALIZE, which fixes them"
-    FINALIZE = "the vector registers have their storage from here on; until then they are refused with EPERM"
+    FINALIZE = "vector registers have their storage from here on; where FINALIZE exists, EPERM until then"
     MODE = "PSTATE.SM and PSTATE.ZA decide which vector registers exist, and changing them clears those"
     VECTORS = "vector contents have their final length and mode now"
     MATRIX = "ZA and ZT0 exist now that PSTATE.ZA is set"
