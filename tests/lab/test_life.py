@@ -191,6 +191,27 @@ def test_a_spoilt_saved_machine_is_booted_anew(own_shelf: Shelf) -> None:
     assert own_shelf.saved_machines() == []
 
 
+@pytest.mark.parametrize(("standing_still", "saved"), [(1, 1), (2, 0)], ids=["once", "always"])
+def test_a_resumed_machine_whose_clock_stands_still_is_not_used(
+    own_shelf: Shelf, monkeypatch: pytest.MonkeyPatch, standing_still: int, saved: int
+) -> None:
+    """It is tried again; if that does not help it is not kept, and the machine that was booted is there."""
+    left = [standing_still]
+
+    def opened(options: LabOptions, machine: Machine) -> LabSystem:
+        if machine.resumed and left[0]:
+            left[0] -= 1
+            machine.close()
+            raise PlaceError("the machine's clock stands still")
+        return LabSystem(options, machine)
+
+    monkeypatch.setattr(place, "LabSystem", opened)
+    options = LabOptions.parse(CPU, {"kernel": KERNEL, "boot_timeout": "300", "cache": str(own_shelf.path)})
+    with open_lab(options) as system:
+        assert system.api_version() == 12
+    assert len(own_shelf.saved_machines()) == saved
+
+
 def test_an_image_that_does_not_boot_is_given_up_in_time(tmp_path: Path, marker: str) -> None:
     image = tmp_path / "Image"
     image.write_bytes(b"\0\0\0\x14" * 4096)  # `b .`, for ever

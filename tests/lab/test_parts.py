@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 from tests.lab.watching import processes, within
 
-from armkvm.backends.lab import apt, cpio, initramfs, setup
+from armkvm.backends.lab import apt, cpio, guest, initramfs, setup
 from armkvm.backends.lab.apt import Apt, Package
 from armkvm.backends.lab.command import decode_file, decode_run, encode_file, encode_run
 from armkvm.backends.lab.commands import ls
@@ -73,6 +73,14 @@ def test_the_identity_of_the_code_changes_with_it(monkeypatch: pytest.MonkeyPatc
     assert before == initramfs.code_identity()
     monkeypatch.setattr(initramfs, "GUEST_SOURCES", initramfs.GUEST_SOURCES[:-1])
     assert initramfs.code_identity() != before
+
+
+def test_a_clock_that_stands_still_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest._check_clock()
+    monkeypatch.setattr(guest, "_CLOCK_WAIT", 0.05)
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 1.0)
+    with pytest.raises(PlaceError, match="clock stands still"):
+        guest._check_clock()
 
 
 def test_a_uri_is_understood_whole() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import threading
 import time
@@ -16,11 +15,13 @@ from armkvm.backends.lab.command import MAX_PIECE, Piece, decode_file, decode_ru
 from armkvm.backends.remote import wire
 from armkvm.backends.remote.agent import serve
 from armkvm.backends.remote.stream import Stream, StreamClosed
+from armkvm.errors import PlaceError
 
 AGENT_PORT, COMMAND_PORT = "armkvm.agent", "armkvm.command"
 _PORTS = Path("/sys/class/virtio-ports")
 _PORT_WAIT = 20.0
-_TIMER_ABSTIME = 1
+_COARSE = 6  # CLOCK_MONOTONIC_COARSE
+_CLOCK_WAIT = 1.0
 
 
 def _open_port(name: str) -> int:
@@ -89,20 +90,23 @@ def _run(stream: Stream, words: list[str], stdin: bytes) -> None:
     stream.write_frame(Piece.END, wire.encode(wire.I64, process.wait()))
 
 
-def _wake_timers() -> None:
-    """Have the kernel set its timer again, which in a resumed machine may be lost.
+def _check_clock() -> None:
+    """PlaceError if the kernel's timer does not fire, as in some machines that were resumed.
 
-    QEMU saves EL2's timer registers but not that they are running. The kernel, which sets its
-    timer only for what comes earlier, may then wait for one that never fires. A sleep until the
-    first nanosecond since boot comes before anything else it can be waiting for.
+    QEMU saves EL2's timer registers, but not that they are running. The kernel sets its timer
+    again once it wakes up and finds something due at another time, which it mostly does. If it was
+    to tick just then, it waits for that for ever; and so do RCU and whoever needs it, such as the last
+    close of a VM. The coarse clock tells, for it is the tick that moves it on.
     """
-    libc = ctypes.CDLL(None)
-    first = (ctypes.c_long * 2)(0, 1)  # struct timespec
-    libc.clock_nanosleep(time.CLOCK_MONOTONIC, _TIMER_ABSTIME, first, None)
+    began, deadline = time.clock_gettime(_COARSE), time.monotonic() + _CLOCK_WAIT
+    while time.monotonic() < deadline:
+        if time.clock_gettime(_COARSE) != began:
+            return
+    raise PlaceError("the machine's clock stands still: its timer was lost when it was saved")
 
 
 def _open_place() -> DevKvmSystem:
-    _wake_timers()
+    _check_clock()
     return open_place("", {})
 
 

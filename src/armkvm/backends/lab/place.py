@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from armkvm.errors import PlaceError, UnknownPlace
 
 BOOT_TIMEOUT = 120.0
 RESUME_TIMEOUT = 30.0
+UNTIL_IDLE = 0.3  # seconds; a kernel that ticks when it is saved may never tick again, see `lab.guest`
+TRIES = 2  # to resume
 MEMORY = 512
 MODES = ("nested", "nvhe", "protected", "vhe")
 # A third of the time to the first program goes to these, which nothing in the lab uses.
@@ -28,6 +31,8 @@ _FASTER = (
     "cryptomgr.notests",
     "initcall_blacklist=jent_mod_init,crypto_kdf108_init,load_system_certificate_list",
 )
+# These wake an idle kernel, which is best left alone while it is saved.
+_QUIETER = ("damon_stat.enabled=N", "nowatchdog")
 OPTIONS = {
     "kernel": "the kernel's version, as 6.12; the newest on the shelf otherwise",
     "mode": f"the kernel's kvm-arm.mode: {', '.join(MODES)}",
@@ -104,7 +109,7 @@ class LabOptions:
             kernel = Kernel(Path(self.image).name, Path(self.image).absolute())
         else:
             kernel = shelf.kernel(self.kernel)
-        words = ["console=ttyAMA0", "quiet", "panic=-1", *_FASTER]
+        words = ["console=ttyAMA0", "quiet", "panic=-1", *_FASTER, *_QUIETER]
         if self.mode:
             words.append(f"kvm-arm.mode={self.mode}")
         if interactive:
@@ -274,19 +279,19 @@ def open_lab(options: LabOptions) -> LabSystem:
         return LabSystem(options, Machine.booted(options, boot, shelf))
     runtime = shelf.runtime.stat()
     key = boot.key(f"{runtime.st_size} {runtime.st_mtime_ns}".encode() + initramfs.code_identity())
-    image = shelf.open_machine(key)
-    if image is not None:
-        try:
-            return LabSystem(options, Machine.from_saved(options, boot, image))
-        except PlaceError:  # spoilt; what matters shows when it is booted instead
-            shelf.drop_machine(key)
-        finally:
-            os.close(image)
+    resumed = _resumed(options, boot, shelf, key)
+    if resumed is not None:
+        return resumed
     machine = Machine.booted(options, boot, shelf)
     LabSystem(options, machine).leave()  # a session has proved that the place works; save it before the next
+    time.sleep(UNTIL_IDLE)
     try:
         with shelf.saving_machine(key) as file:
             machine.save(file)
+        if resumed := _resumed(
+            options, boot, shelf, key
+        ):  # else it was saved at a bad moment, and is dropped
+            resumed.close()
     except OSError as error:
         machine.close()
         raise PlaceError(f"{options.uri}: {error}; fresh=1 saves no machine") from None
@@ -294,3 +299,22 @@ def open_lab(options: LabOptions) -> LabSystem:
         machine.close()
         raise
     return LabSystem(options, machine)
+
+
+def _resumed(options: LabOptions, boot: Boot, shelf: Shelf, key: str) -> LabSystem | None:
+    """The machine saved under this key; None if there is none that goes on, and then none is kept.
+
+    Whether its timer is lost can depend on the moment, so that a second try may do.
+    """
+    for _ in range(TRIES):
+        image = shelf.open_machine(key)
+        if image is None:
+            return None
+        try:
+            return LabSystem(options, Machine.from_saved(options, boot, image))
+        except PlaceError:  # spoilt; what matters shows when it is booted instead
+            pass
+        finally:
+            os.close(image)
+    shelf.drop_machine(key)
+    return None
