@@ -6,7 +6,7 @@ All of them are frozen and refuse nonsense when built.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -145,14 +145,20 @@ class GuestCpu(NamedTuple):
     psci_version: int | None = None
 
 
+FieldRules = Callable[[RegId, int], Mapping[Field, int]]
+"""By ID field of at most six bits the values that stick when written, as bits (bit v for value v).
+
+Wider fields accept what they are.
+"""
+
+
 class Acceptance(NamedTuple):
     """What one host's KVM accepts for a vCPU with given features, before it first runs.
 
     `initial` holds the feature ID registers as initialised, which are also the most they may be
-    set to. `fields` has, by register and ID field of at most six bits, the values that stick when
-    written, as a set of bits (bit v for value v); wider fields accept what they are. Hosts for which
-    a register is the same share its mapping. `identity` registers (MIDR_EL1 and its like) take any
-    value if `identity_is_writable`.
+    set to. `rules` say of a `compared` register that was initialised to a value which values of its
+    fields stick; hosts that go by the same rules share them. `identity` registers (MIDR_EL1 and its
+    like) take any value if `identity_is_writable`.
     """
 
     host: str
@@ -161,11 +167,16 @@ class Acceptance(NamedTuple):
     sve: VectorLengths
     sme: VectorLengths
     initial: Mapping[RegId, int]
-    fields: Mapping[RegId, Mapping[Field, int]]
+    compared: tuple[RegId, ...]
+    rules: FieldRules
     identity: Mapping[RegId, int]
     identity_is_writable: bool
     bitmaps: Mapping[RegId, int]
     psci_versions: tuple[int, ...]
+
+    def fields(self, reg: RegId) -> Mapping[Field, int]:
+        """The values that stick in each field of a register, empty if it is not compared."""
+        return self.rules(reg, self.initial[reg]) if reg in self.compared else {}
 
 
 class Mmio(NamedTuple):

@@ -127,7 +127,7 @@ def test_mpam_is_hidden_where_newer_kernels_hide_it() -> None:
     found = derive(replace(old, values={**old.values, "plain": plain}), "6.18", assume=True)
     host = Platform(found, PROFILES["6.18"])
     assert (mpam.extract(host.value(reg)), host.hardware(mpam)) == (0, 1)
-    assert accepts(host, frozenset({F.PSCI_0_2})).fields[reg][dit] == 0b11
+    assert accepts(host, frozenset({F.PSCI_0_2})).fields(reg)[dit] == 0b11
 
 
 def test_a_built_in_host_is_updated_to_what_was_recorded() -> None:

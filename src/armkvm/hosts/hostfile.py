@@ -89,18 +89,14 @@ def encode(facts: HostFacts) -> bytes:
 
 def fingerprint(facts: HostFacts) -> Hashable:
     """Equal for hosts that are alike in all but name, origin and notes."""
-    return tuple(map(_hashable, _told(facts)))
+    registers = ((variant, frozenset(own.items())) for variant, own in facts.values.items())
+    others = (fact if isinstance(fact, _HASHABLE) else frozenset(fact.items()) for fact in _others(facts))
+    return frozenset(registers), *others
 
 
-_told = attrgetter(*(each.name for each in fields(HostFacts) if each.name not in ("name", "origin", "notes")))
-
-
-def _hashable(fact: object) -> Hashable:
-    if not isinstance(fact, Mapping):
-        return fact
-    if fact.keys() <= {"plain", *_VARIANTS}:
-        return frozenset((key, _hashable(value)) for key, value in fact.items())
-    return frozenset(fact.items())
+_HASHABLE = (str, int, tuple, frozenset, type(None))
+_APART = ("values", "name", "origin", "notes")
+_others = attrgetter(*(each.name for each in fields(HostFacts) if each.name not in _APART))
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:
@@ -232,13 +228,16 @@ _SHAPE = shape.members(
 )
 
 
-def decode(tree: object, source: str) -> HostFacts:
-    """The facts in a parsed file; InputError with everything that is wrong with it."""
+def decode(tree: object, source: str, *, as_told: bool = False) -> HostFacts:
+    """The facts in a parsed file; InputError with everything that is wrong with it.
+
+    `as_told`: they may contradict each other.
+    """
     faults = shape.check(tree, _SHAPE)
     if not faults:
         assert isinstance(tree, dict)  # noqa: S101 - the shape says so
         host = _facts(tree, faults)
-        faults += _contradictions(host)
+        faults += () if as_told else contradictions(host)
         if not faults:
             return host
     raise InputError(source, faults)
@@ -313,7 +312,7 @@ def _numbers(tree: Mapping[str, str], path: str, faults: list[Fault]) -> dict[Re
     return numbers
 
 
-def _contradictions(host: HostFacts) -> Iterable[Fault]:
+def contradictions(host: HostFacts) -> Iterable[Fault]:
     """Facts that cannot both be true, and those of a host on which no VM with a vCPU can be."""
     if not LEAST_IPA_BITS <= host.ipa_bits <= MOST_IPA_BITS:
         expected = f"expected 0 or {LEAST_IPA_BITS} to {MOST_IPA_BITS}, got {host.ipa_bits}"

@@ -1,7 +1,8 @@
 """Hosts by the thousand: a folder of host files, JSON lines, or Parquet; equal ones read once.
 
 Most hosts of a fleet are alike but for their names. A record is therefore looked up by its bytes
-without the name; only the first of its kind is parsed and checked. `Inventory` holds each kind of
+without the name; only the first of its kind is read, and of those alike but for numbers only two
+(see `patterns`). `Inventory` holds each kind of
 host once, by the fingerprint of its facts, with the labels of all hosts that are of it.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from armkvm.documents import Limits, parse_json, read_bounded
 from armkvm.errors import Fault, InputError, MissingFacts
 from armkvm.hosts import library
 from armkvm.hosts.hostfile import fingerprint
+from armkvm.hosts.patterns import Patterns
 from armkvm.state import HostFacts
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Inventory:
     broken: list[InputError] = field(default_factory=list)
     _numbers: dict[Hashable, int] = field(default_factory=dict)
     _kinds: dict[bytes, int | InputError] = field(default_factory=dict)
+    _patterns: Patterns = field(default_factory=Patterns)
     _known: dict[str, tuple[int, Place]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -69,11 +73,12 @@ class Inventory:
 
         It is called `label`, or by the name it gives itself.
         """
-        key, name = _without_name(data)
+        key, named = _without_name(data)
+        name = label or named
         kind = self._kinds.get(key)
         if kind is None:
-            kind = self._kinds[key] = self._judge(data, label or name, place, other)
-        self.add_alike(label or name, kind, place)
+            kind = self._kinds[key] = self._judge(key, named, place, partial(_read, data, name, place, other))
+        self.add_alike(name, kind, place)
 
     def kind_of(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
         """The kind of a record that need not name its host, or what is wrong with it."""
@@ -82,7 +87,8 @@ class Inventory:
         if kind is None:
             if not named and data.startswith(b"{") and b'"format"' in data:
                 data = b'{"name": "host", ' + data[1:]
-            kind = self._kinds[key] = self._judge(data, name, place, other)
+                named = "host"
+            kind = self._kinds[key] = self._judge(key, named, place, partial(_read, data, name, place, other))
         return kind
 
     def add_alike(self, name: str, kind: int | InputError, place: Place) -> None:
@@ -92,15 +98,16 @@ class Inventory:
         else:
             self._join(name or self.facts[kind].name, kind, place)
 
-    def _judge(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
+    def _judge(
+        self, key: bytes, named: str, place: Place, plainly: Callable[[], HostFacts]
+    ) -> int | InputError:
         """The kind of a record that is unlike all before it, or what is wrong with it."""
-        where = _told(place)
         try:
-            return self._kind(_read(data, name or where, where, other))
+            return self._kind(self._patterns.read(key, named, plainly) if named else plainly())
         except InputError as bad:
             return bad
         except MissingFacts as bad:
-            return InputError(where, [Fault("$", str(bad))])
+            return InputError(_told(place), [Fault("$", str(bad))])
 
     def _kind(self, facts: HostFacts) -> int:
         kind = self._numbers.setdefault(fingerprint(facts), len(self._numbers))
@@ -131,11 +138,12 @@ def _told(place: Place) -> str:
     return f"{file}:{unit}{number}" if number else file
 
 
-def _read(data: bytes, name: str, where: str, other: Other | None) -> HostFacts:
+def _read(data: bytes, name: str, place: Place, other: Other | None) -> HostFacts:
+    where = _told(place)
     if other is not None and (facts := other(data, where)) is not None:
         return facts
     tree, faults = parse_json(data, where, library.LIMITS)
-    return library.from_tree(tree, faults, name, where)
+    return library.from_tree(tree, faults, name or where, where)
 
 
 # -- where records come from -----------------------------------------------------------------------

@@ -18,7 +18,7 @@ from armkvm.arch.fields import Direction, Field, Kind
 from armkvm.arch.vectors import VectorLengths
 from armkvm.catalog import name_of
 from armkvm.migration.agreement import Takers, largest_agreeing, maximal
-from armkvm.state import Acceptance, GuestCpu
+from armkvm.state import Acceptance, FieldRules, GuestCpu
 
 Accepts = Callable[[str, frozenset[F]], Acceptance]
 """What a host, by label, accepts for a vCPU with given features."""
@@ -78,7 +78,7 @@ class Baseline(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """One register of a whole fleet: hosts by the value it starts with and what its fields accept.
+    """A register that hosts of a fleet start unlike: hosts by its value and by what its fields accept.
 
     However many hosts there are, few are unlike in one register.
     """
@@ -117,21 +117,16 @@ class _Fleet:
     obstacles: list[Obstacle] = attribute(default_factory=list)
     witnesses: set[str] = attribute(default_factory=set)
 
-    def columns(self) -> Iterator[_Column]:
-        """The registers that have fields."""
-        for reg in self.hosts[0].fields:
-            kinds: dict[tuple[int, int], tuple[int, Mapping[Field, int], list[str]]] = {}
-            for label, host in zip(self.labels, self.hosts, strict=True):
-                value, fields = host.initial[reg], host.fields[reg]
-                kind = kinds.get((value, id(fields)))
-                if kind is None:
-                    kinds[value, id(fields)] = value, fields, [label]
-                else:
-                    kind[2].append(label)
-            yield _Column(reg, tuple(kinds.values()))
-
     def values(self, reg: RegId) -> list[int]:
         return [host.initial[reg] for host in self.hosts]
+
+    def column(self, reg: RegId, values: Sequence[int]) -> _Column:
+        """A register with the hosts' values of it."""
+        kinds: dict[tuple[int, FieldRules], list[str]] = {}
+        for label, host, value in zip(self.labels, self.hosts, values, strict=True):
+            kinds.setdefault((value, host.rules), []).append(label)
+        unlike = ((value, rules(reg, value), labels) for (value, rules), labels in kinds.items())
+        return _Column(reg, tuple(unlike))
 
 
 def baseline(
@@ -185,10 +180,12 @@ def baseline(
 
 def _fold(labels: tuple[str, ...], features: frozenset[F], accepts: Accepts) -> _Fleet:
     fleet = _Fleet(labels, tuple(accepts(label, features) for label in labels))
-    for column in fleet.columns():
-        if len(column.kinds) == 1:
-            fleet.registers[column.reg] = column.kinds[0][0]
+    for reg in fleet.hosts[0].compared:
+        values = fleet.values(reg)
+        if len(set(values)) == 1:
+            fleet.registers[reg] = values[0]
         else:
+            column = fleet.column(reg, values)
             _fold_fields(column, fleet)
             _fold_rest(column, fleet)
     _fold_identity(fleet)
@@ -284,14 +281,17 @@ def _common_lengths(fleet: _Fleet) -> tuple[dict[F, VectorLengths], list[Loss]]:
 
 def _fold_fields(column: _Column, fleet: _Fleet) -> None:
     """Each narrow field by itself: the greatest value that sticks everywhere."""
-    reg = column.reg
+    reg, values = column.reg, column.values
     for part in column.kinds[0][1]:
+        reported = [part.extract(value) for value in values]
+        if len(set(reported)) == 1:  # which is the most that any of them accepts
+            fleet.registers[reg] = fleet.registers.get(reg, 0) | reported[0] << part.lsb
+            continue
         common = column.common(part)
         if not common:
             fleet.obstacles.append(_obstacle(part, column))
             fleet.witnesses.update(labels[0] for _, _, labels in column.kinds)
             continue
-        reported = [part.extract(value) for value in column.values]
         value = greatest(part, common, reported)
         fleet.registers[reg] = fleet.registers.get(reg, 0) | value << part.lsb
         if part.kind is Kind.NAMED:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import cast
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.fields import Field
 from armkvm.arch.idfields import fields_of
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
@@ -19,21 +21,22 @@ from armkvm.model.lifecycle import INIT
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.idregs import ID_SPACE, IMPLEMENTATION
 from armkvm.model.vcpu_behaviours import WRITABLE_IMP_ID
-from armkvm.state import Acceptance
+from armkvm.state import Acceptance, FieldRules
 
-_COMPARED = [
-    (id_of(reg), reg)
+_COMPARED = {
+    id_of(reg): reg
     for reg in (*ID_SPACE, sysreg("CTR_EL0"))
     if any(part.width <= idrules.WIDEST for part in fields_of(reg))
-]
+}
 _IDENTITY = [id_of(sysreg(name)) for name in IMPLEMENTATION]
 _NO_LENGTHS = VectorLengths()
+_ALWAYS = frozenset((F.POWER_OFF, F.PSCI_0_2))
+_NEVER = frozenset((F.VEC,))  # only finalized
 
 
 def offered(platform: Platform) -> frozenset[F]:
     """Every feature KVM_ARM_VCPU_INIT accepts on a host, taken one by one."""
-    always = frozenset((F.POWER_OFF, F.PSCI_0_2))
-    return always | frozenset(f for f in F if f not in always and f is not F.VEC and platform.offers(f))
+    return _ALWAYS | frozenset(filter(platform.offers, platform.facts.features - _NEVER))
 
 
 def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
@@ -42,7 +45,6 @@ def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
     _refuse_what_init_refuses(platform, wanted)
     profile = platform.profile
     initial = cast("Mapping[RegId, int]", platform.limits(wanted, mte=False))
-    accepted = idrules.acceptance(idrules.guest_on(platform, wanted))
     return Acceptance(
         host=platform.facts.name,
         kernel=profile.name,
@@ -50,13 +52,25 @@ def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
         sve=platform.sve if F.SVE in wanted else _NO_LENGTHS,
         sme=platform.sme if F.SME in wanted else _NO_LENGTHS,
         initial=initial,
-        fields={reg: accepted(register, initial[reg]) for reg, register in _COMPARED},
+        compared=tuple(_COMPARED),
+        rules=_rules(idrules.guest_on(platform, wanted)),
         identity={reg: initial[reg] for reg in _IDENTITY if reg in initial},
         identity_is_writable=WRITABLE_IMP_ID in profile
         and machine.check_extension(platform, Cap.ARM_WRITABLE_IMP_ID_REGS, on_vm=True) > 0,
         bitmaps=firmware.supported_bitmaps(profile),
         psci_versions=firmware.psci_versions(wanted, profile),
     )
+
+
+@lru_cache(maxsize=1024)
+def _rules(guest: idrules.Guest) -> FieldRules:
+    """The rules for one kind of guest, which answer the same question once."""
+
+    @lru_cache(maxsize=16384)
+    def accepted(reg: RegId, limit: int) -> Mapping[Field, int]:
+        return idrules.accepted(guest, _COMPARED[reg], limit)
+
+    return accepted
 
 
 def check_plain_vm(platform: Platform) -> None:

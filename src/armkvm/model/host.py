@@ -39,6 +39,8 @@ ZFR0 = id_of(sysreg("ID_AA64ZFR0_EL1"))
 PFR1 = id_of(sysreg("ID_AA64PFR1_EL1"))
 _PMCR = id_of(sysreg("PMCR_EL0"))
 _NV = field("ID_AA64MMFR2_EL1", "NV")
+_VH = field("ID_AA64MMFR1_EL1", "VH")
+_EL0 = field("ID_AA64PFR0_EL1", "EL0")
 PFR1_MTE = field("ID_AA64PFR1_EL1", "MTE")
 
 
@@ -148,8 +150,7 @@ class Platform:
     @cached_property
     def has_vhe(self) -> bool:
         """Whether the host kernel itself runs at EL2, guests' EL1 registers being loaded eagerly."""
-        vh = field("ID_AA64MMFR1_EL1", "VH")
-        return bool(vh.extract(self.value(id_of(vh.register))))
+        return bool(_VH.extract(self.value(id_of(_VH.register))))
 
     @cached_property
     def pmu_counters(self) -> int:
@@ -171,8 +172,7 @@ class Platform:
     @cached_property
     def has_aarch32_el0(self) -> bool:
         """Whether guests can use AArch32 at EL0 on every CPU."""
-        pfr0 = self.value(id_of(sysreg("ID_AA64PFR0_EL1")))
-        return field("ID_AA64PFR0_EL1", "EL0").extract(pfr0) == 2
+        return _EL0.extract(self.value(id_of(_EL0.register))) == 2
 
     @cached_property
     def masks(self) -> Masks:

@@ -134,7 +134,7 @@ def by_field(host: Acceptance) -> tuple[FieldRow, ...]:
 
 
 def _accepted(host: Acceptance, part: Field, value: int) -> tuple[int, ...]:
-    bits = host.fields.get(id_of(part.register), {}).get(part, 0)
+    bits = host.fields(id_of(part.register)).get(part, 0)
     return tuple(v for v in range(bits.bit_length()) if bits >> v & 1) or (value,)
 
 

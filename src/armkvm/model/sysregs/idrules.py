@@ -10,7 +10,7 @@ Source: Linux arch/arm64/kvm/sys_regs.c (set_id_aa64*_el1, arm64_check_features)
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -94,12 +94,6 @@ def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
     return ""
 
 
-@lru_cache(maxsize=64)
-def acceptance(guest: Guest) -> Callable[[SysReg, int], Mapping[Field, int]]:
-    """`accepted` for one kind of guest, which answers the same question once."""
-    return lru_cache(maxsize=16384)(partial(accepted, guest))
-
-
 def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
     """The values of each field that stick when written alone, as a set of bits (bit v for value v).
 
@@ -112,12 +106,23 @@ def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
         if part.width > WIDEST:
             continue
         now = part.extract(limit)
-        values = () if part.mask & ~writable else accepted_values(part, now)
-        if has_check:
-            written = {v: part.insert(limit, v) for v in values}
-            values = tuple(v for v in values if own_check(guest, reg, written[v], limit) == written[v])
-        sets[part] = sum(1 << v for v in values) | 1 << now
+        sets[part] = 1 << now
+        if part.mask & ~writable:
+            continue
+        if not has_check:
+            sets[part] |= _up_to(part, now)
+            continue
+        for value in accepted_values(part, now):
+            written = part.insert(limit, value)
+            if own_check(guest, reg, written, limit) == written:
+                sets[part] |= 1 << value
     return sets
+
+
+@lru_cache(maxsize=4096)
+def _up_to(part: Field, limit: int) -> int:
+    """What a field's limit accepts, as a set of bits."""
+    return sum(1 << value for value in accepted_values(part, limit))
 
 
 WIDEST = 6

@@ -1,0 +1,141 @@
+"""Records alike but for their numbers: what is filled in is what reading each by itself gives."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from armkvm.documents import parse_json
+from armkvm.errors import InputError
+from armkvm.hosts import hostfile, library
+from armkvm.hosts.inventory import Inventory
+from armkvm.hosts.patterns import Patterns
+from armkvm.state import HostFacts
+
+V1: dict[str, Any] = json.loads(hostfile.encode(library.builtin("neoverse-v1", "7.3")))
+MAX: dict[str, Any] = json.loads(hostfile.encode(library.builtin("max", "7.3")))  # has EL2 variants
+
+
+def plainly(record: bytes, name: str) -> HostFacts:
+    return library.from_tree(*parse_json(record, name, library.LIMITS), name, name)
+
+
+def record(tree: dict[str, Any], name: str = "host", indent: int | None = None) -> bytes:
+    named = {"name": name, **{key: tree[key] for key in tree if key != "name"}}
+    return json.dumps(named, indent=indent).encode()
+
+
+def lowered(tree: dict[str, Any], **values: str) -> dict[str, Any]:
+    """The host with other values in its plain registers."""
+    changed: dict[str, Any] = json.loads(json.dumps(tree))
+    changed["registers"]["plain"] |= values
+    return changed
+
+
+def all_alike(records: list[bytes]) -> list[HostFacts | str]:
+    """What an inventory makes of each of these; for broken ones, their faults."""
+    fleet = Inventory()
+    said: list[HostFacts | str] = []
+    for number, each in enumerate(records):
+        broken = len(fleet.broken)
+        fleet.add_record((f"r{number}", "", 0), each)
+        if len(fleet.broken) > broken:
+            said.append("; ".join(map(str, fleet.broken[-1].faults)))
+        else:
+            said.append(
+                next(fleet.facts[kind] for kind, names in fleet.labels.items() if f"h{number}" in names)
+            )
+    return said
+
+
+def one_by_one(records: list[bytes]) -> list[HostFacts | str]:
+    said: list[HostFacts | str] = []
+    for number, each in enumerate(records):
+        try:
+            said.append(plainly(each, f"r{number}"))
+        except InputError as bad:
+            said.append("; ".join(map(str, bad.faults)))
+    return said
+
+
+def hexadecimal(most: int) -> st.SearchStrategy[str]:
+    return st.integers(0, most).map(hex)
+
+
+registers = st.fixed_dictionaries(
+    {},
+    optional={
+        "ID_AA64ISAR0_EL1": hexadecimal((1 << 64) - 1),
+        "ID_AA64PFR0_EL1": hexadecimal((1 << 64) - 1),  # SVE must agree with the features
+        "MIDR_EL1": st.sampled_from(["0x411fd402", "0x410fd034", "0x0"]),  # the target must be this CPU's
+        "CCSIDR_EL1(0)": st.one_of(hexadecimal((1 << 32) - 1), st.just("0x100000000")),  # has 32 bits
+        "REVIDR_EL1": st.sampled_from(["0x0", "0x00000000000000000001", "0x" + "f" * 17, "0xF", "1", ""]),
+    },
+)
+
+
+@given(st.lists(registers, min_size=3, max_size=8), st.sampled_from([V1, MAX]), st.sampled_from([None, 1]))
+def test_a_fleet_reads_as_its_hosts_do_one_by_one(
+    changes: list[dict[str, str]], host: dict[str, Any], indent: int | None
+) -> None:
+    records = [record(lowered(host, **each), f"h{n}", indent=indent) for n, each in enumerate(changes)]
+    for alike, single in zip(all_alike(records), one_by_one(records), strict=True):
+        if isinstance(alike, HostFacts) and isinstance(
+            single, HostFacts
+        ):  # equal hosts are one, by the first
+            assert hostfile.fingerprint(alike) == hostfile.fingerprint(single)
+        else:
+            assert alike == single
+
+
+@pytest.mark.parametrize("host", [V1, MAX], ids=["v1", "max"])
+def test_after_two_of_a_pattern_no_record_is_read_plainly(host: dict[str, Any]) -> None:
+    patterns, read = Patterns(), []
+
+    def read_plainly(each: bytes) -> HostFacts:
+        read.append(each)
+        return plainly(each, "n")
+
+    for number in range(5):
+        each = record(lowered(host, ID_AA64ISAR0_EL1=hex(number)), "n")
+        found = patterns.read(each.replace(b'"name": "n", ', b""), "n", partial(read_plainly, each))
+        assert found == plainly(each, "n")
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"origin": "0x1"},
+        {"cpu": "0xd40"},
+        {"notes": ["0x5", "a"]},
+        {"notes": ['said "0x5", and']},
+        {"notes": ['"0x5"']},
+        {"notes": ['"0x5', "0x6"]},
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_a_number_is_no_place_for_one(change: dict[str, Any]) -> None:
+    """Text is kept as it is, in records whose texts differ where others' numbers do."""
+    other = json.loads(
+        json.dumps(change).replace("0x5", "0x7").replace("0x1", "0x3").replace("0xd40", "0xd49")
+    )
+    hosts = [lowered({**V1, **each}, REVIDR_EL1=hex(n)) for n, each in enumerate([change, other] * 3)]
+    records = [record(host, f"h{n}") for n, host in enumerate(hosts)]
+    assert all_alike(records) == one_by_one(records)
+
+
+def test_a_register_under_two_names_is_told_each_time() -> None:
+    hosts = [lowered(V1, **{"ID_AA64PFR0_EL1": hex(n), "0x603000000013c020": hex(n)}) for n in range(4)]
+    records = [record(host, f"h{n}") for n, host in enumerate(hosts)]
+    assert all("got ID_AA64PFR0_EL1 under two names" in str(said) for said in all_alike(records))
+
+
+def test_a_record_without_a_name_is_told_even_if_it_is_like_others() -> None:
+    records = [record(lowered(V1, REVIDR_EL1=hex(n)), f"h{n}") for n in range(4)]
+    nameless = records[3].replace(b'"name": "h3", ', b"").replace(b'"0x3"', b'"0x4"')
+    assert "name" in str(all_alike([*records, nameless])[-1])
