@@ -127,7 +127,7 @@ def test_an_owner_killed_while_booting_leaves_nothing(marker: str, own_shelf: Sh
 def test_an_owner_killed_while_using_it_leaves_nothing(ending: signal.Signals) -> None:
     with owner("plain", f"kernel={KERNEL}") as process:
         opened(process)
-        lifeline = f"\0{process.pid}\0"
+        lifeline = f"supervisor.py\0{process.pid}\0"
         assert processes(lifeline)
         process.send_signal(ending)
         process.wait()
@@ -137,7 +137,7 @@ def test_an_owner_killed_while_using_it_leaves_nothing(ending: signal.Signals) -
 def test_a_forked_child_does_not_keep_a_dead_owners_lab() -> None:
     with owner("fork", f"kernel={KERNEL}") as process:
         opened(process)
-        lifeline = f"\0{process.pid}\0"
+        lifeline = f"supervisor.py\0{process.pid}\0"
         assert processes(lifeline)
         process.kill()
         process.wait()
