@@ -191,11 +191,13 @@ def test_a_spoilt_saved_machine_is_booted_anew(own_shelf: Shelf) -> None:
     assert own_shelf.saved_machines() == []
 
 
-@pytest.mark.parametrize(("standing_still", "saved"), [(1, 1), (2, 0)], ids=["once", "always"])
+@pytest.mark.parametrize(
+    ("standing_still", "saved"), [(1, 1), (3, 1), (4, 0)], ids=["once", "until saved anew", "always"]
+)
 def test_a_resumed_machine_whose_clock_stands_still_is_not_used(
     own_shelf: Shelf, monkeypatch: pytest.MonkeyPatch, standing_still: int, saved: int
 ) -> None:
-    """It is tried again; if that does not help it is not kept, and the machine that was booted is there."""
+    """It is tried again, then saved again; if that does not help, the one that was booted is all there is."""
     left = [standing_still]
 
     def opened(options: LabOptions, machine: Machine) -> LabSystem:

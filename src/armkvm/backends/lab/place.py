@@ -23,7 +23,8 @@ from armkvm.errors import PlaceError, UnknownPlace
 BOOT_TIMEOUT = 120.0
 RESUME_TIMEOUT = 30.0
 UNTIL_IDLE = 0.3  # seconds; a kernel that ticks when it is saved may never tick again, see `lab.guest`
-TRIES = 2  # to resume
+TRIES = 2  # to save, and to resume
+LATER = 0.05
 MEMORY = 512
 MODES = ("nested", "nvhe", "protected", "vhe")
 # A third of the time to the first program goes to these, which nothing in the lab uses.
@@ -166,6 +167,7 @@ class Machine:
     def __init__(self, options: LabOptions, boot: Boot) -> None:
         self._options = options
         self._boot = boot
+        self._monitor: Monitor | None = None
         self.resumed = False
 
     def _start(self, extra: list[str], descriptors: list[int]) -> None:
@@ -173,7 +175,7 @@ class Machine:
             self._console = owned.enter_context(tempfile.TemporaryFile())
             self._agent, agent_end = owned_pair(owned, theirs)
             self._command, command_end = owned_pair(owned, theirs)
-            self._monitor, monitor_end = owned_pair(owned, theirs)
+            self._monitor_end, monitor_end = owned_pair(owned, theirs)
             console = self._console.fileno()
             arguments = [
                 *("-chardev", f"file,id=console,path=/proc/self/fd/{console}", "-serial", "chardev:console"),
@@ -198,19 +200,27 @@ class Machine:
         return machine
 
     @classmethod
-    def from_saved(cls, options: LabOptions, boot: Boot, image: int) -> Machine:
-        """A machine that goes on where the one in `image` was saved."""
+    def from_saved(cls, options: LabOptions, boot: Boot, image: int, alone: float = 0) -> Machine:
+        """A machine that goes on where the one in `image` was saved, left alone for some seconds."""
         machine = cls(options, boot)
         machine._start(["-incoming", "defer"], [])
         machine.resumed = True
         with machine._talking_to_qemu("resume"):
-            Monitor(machine._monitor, RESUME_TIMEOUT).resume(image)
+            machine._qemu(RESUME_TIMEOUT).resume(image)
+            time.sleep(alone)
         return machine
 
     def save(self, fd: int) -> None:
         """Write this machine, whose agent must be waiting for a greeting, to a file, and go on."""
         with self._talking_to_qemu("save"):
-            Monitor(self._monitor, self._options.boot_timeout).save(fd)
+            self._qemu(self._options.boot_timeout).save(fd)
+
+    def _qemu(self, timeout: float) -> Monitor:
+        """The monitor, which greets but once, with so much time for what comes."""
+        if self._monitor is None:
+            self._monitor = Monitor(self._monitor_end, timeout)
+        self._monitor.allow(timeout)
+        return self._monitor
 
     @contextlib.contextmanager
     def _talking_to_qemu(self, purpose: str) -> Iterator[None]:
@@ -284,14 +294,8 @@ def open_lab(options: LabOptions) -> LabSystem:
         return resumed
     machine = Machine.booted(options, boot, shelf)
     LabSystem(options, machine).leave()  # a session has proved that the place works; save it before the next
-    time.sleep(UNTIL_IDLE)
     try:
-        with shelf.saving_machine(key) as file:
-            machine.save(file)
-        if resumed := _resumed(
-            options, boot, shelf, key
-        ):  # else it was saved at a bad moment, and is dropped
-            resumed.close()
+        _save(machine, options, boot, shelf, key)
     except OSError as error:
         machine.close()
         raise PlaceError(f"{options.uri}: {error}; fresh=1 saves no machine") from None
@@ -304,17 +308,28 @@ def open_lab(options: LabOptions) -> LabSystem:
 def _resumed(options: LabOptions, boot: Boot, shelf: Shelf, key: str) -> LabSystem | None:
     """The machine saved under this key; None if there is none that goes on, and then none is kept.
 
-    Whether its timer is lost can depend on the moment, so that a second try may do.
+    It can depend on the moment at which it wakes up, so that the second time it is another one.
     """
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         image = shelf.open_machine(key)
         if image is None:
             return None
         try:
-            return LabSystem(options, Machine.from_saved(options, boot, image))
+            return LabSystem(options, Machine.from_saved(options, boot, image, attempt * LATER))
         except PlaceError:  # spoilt; what matters shows when it is booted instead
             pass
         finally:
             os.close(image)
     shelf.drop_machine(key)
     return None
+
+
+def _save(machine: Machine, options: LabOptions, boot: Boot, shelf: Shelf, key: str) -> None:
+    """Keep a machine that waits for its next session, if what was saved goes on when it is resumed."""
+    for _ in range(TRIES):
+        time.sleep(UNTIL_IDLE)
+        with shelf.saving_machine(key) as file:
+            machine.save(file)
+        if resumed := _resumed(options, boot, shelf, key):
+            resumed.close()
+            return

@@ -183,6 +183,10 @@ class Monitor:
         self._receive()  # the greeting
         self.execute("qmp_capabilities")
 
+    def allow(self, timeout: float) -> None:
+        """So many seconds from now for all that is asked next."""
+        self._deadline = time.monotonic() + timeout
+
     def execute(self, command: str, **arguments: object) -> Answer:
         request = {"execute": command, "arguments": arguments} if arguments else {"execute": command}
         self._socket.settimeout(self._remaining())
