@@ -107,6 +107,16 @@ def test_after_two_of_a_pattern_no_record_is_read_plainly(host: dict[str, Any]) 
     assert len(read) == 2
 
 
+def test_long_records_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("armkvm.hosts.patterns.LONGEST", 100)
+    records = [record(lowered(V1, REVIDR_EL1=hex(n)), f"h{n}") for n in range(4)]
+    fleet = Patterns()
+    for each in records:
+        assert fleet.read(each, "h", partial(plainly, each, "h")) == plainly(each, "h")
+    assert not fleet._once
+    assert not fleet._known
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -19,7 +19,7 @@ from armkvm.errors import InputError
 from armkvm.hosts import hostfile, library
 from armkvm.state import HostFacts
 
-MOST_PATTERNS = 4096
+MOST_PATTERNS, LONGEST = 4096, 1 << 16  # bytes of a record; host files have some 10,000
 _NUMBER = re.compile(rb'"0x([0-9a-f]{1,40})"(?=\s*[,}\]])')  # a value, for a colon follows keys
 
 Between = tuple[bytes, ...]
@@ -37,6 +37,8 @@ class Patterns:
 
     def read(self, unnamed: bytes, name: str, plainly: Callable[[], HostFacts]) -> HostFacts:
         """The host called `name` in a record without its name; `plainly` reads what no pattern does."""
+        if len(unnamed) > LONGEST:
+            return plainly()
         between, numbers = _split(unnamed)
         pattern = self._known.get(between)
         facts = pattern and pattern.fill(name, numbers)
