@@ -320,3 +320,12 @@ def test_a_fingerprint_of_an_unknown_kernel_says_how_to_see_it(
     (line,) = told_by(capsys)
     assert line.startswith(f"armkvm: {path}: cannot be modelled; not known: how kernel 5.10 behaves")
     assert "FILE?kernel=PROFILE" in line
+
+
+@pytest.mark.parametrize("verb", ["baseline", "pools"])
+def test_a_kernel_asked_for_of_many_hosts_is_refused(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = lines(tmp_path / "fleet.jsonl")
+    assert run([verb, f"{path}?kernel=7.2"]) == 2
+    assert "?kernel= goes with one host, and " in capsys.readouterr().err

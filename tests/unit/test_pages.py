@@ -150,6 +150,12 @@ def test_where_moves_were_tried_their_number_is_told(page_of: PageOf) -> None:
     assert {"Takes VMs of", "2 of 2 hosts", "1 of 2 hosts"} <= set(read.texts)
 
 
+def test_what_was_asked_for_and_no_pool_keeps_is_told(page_of: PageOf) -> None:
+    drawn = page_of("pools", "max", "neoverse-v1", "--keep", "SME")
+    assert "Asked for, and kept in no pool" in drawn
+    assert "Asked for, and kept in no pool" not in page_of("pools", "max", "neoverse-v1", "--keep", "SVE")
+
+
 def test_the_deciding_bits_of_a_field_are_told(page_of: PageOf) -> None:
     """ID_AA64MMFR2_EL1.EVT is 2 on one and 0 on the other: bit 57 of bits 59:56."""
     text = page_of("pools", "neoverse-v1", "neoverse-n1")

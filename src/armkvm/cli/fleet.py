@@ -106,6 +106,9 @@ def _inventory(words: Iterable[str], *, skip_broken: bool) -> Inventory:
             raise UsageError(f"{word!r} names no host and no inventory; the current folder is .")
         path = Path(name)
         if is_inventory(path) and not library.is_builtin(word):
+            if name != word:
+                many = "`armkvm pools --kernel HOST=PROFILE` sees some of a fleet through another kernel"
+                raise UsageError(f"{word}: ?kernel= goes with one host, and {name} holds many; {many}")
             for _ in progress(read_into(inventory, path, given.read_fingerprint), f"reading {word}"):
                 pass
             continue

@@ -80,6 +80,7 @@ def pools(
             key="pools",
             title="Pools",
             lines=_rest(len(division.pools) - len(told), "smaller pool"),
+            blocks=_unkept(division, fleet),
             cards=tuple(_pool_card(number, pool, fleet) for number, pool in enumerate(told, start=1)),
         ),
         *_matrix(fleet, division),
@@ -87,9 +88,8 @@ def pools(
         *_questions(admitted, takers, hosts),
         _hosts(fleet, division),
     ]
-    return Page(
-        verb="pools", title=title, good=len(division.pools) == 1, lines=tuple(lines), sections=tuple(sections)
-    )
+    good = len(division.pools) == 1 and not division.unkept
+    return Page(verb="pools", title=title, good=good, lines=tuple(lines), sections=tuple(sections))
 
 
 def baseline(fleet: Fleet, found: Baseline) -> Page:
@@ -119,6 +119,12 @@ def baseline(fleet: Fleet, found: Baseline) -> Page:
 
 
 # -- pools ---------------------------------------------------------------------------------------
+
+
+def _unkept(division: Partition, fleet: Fleet) -> tuple[Block, ...]:
+    if not division.unkept:
+        return ()
+    return (reasons.costs(division.unkept, fleet.sizes, "Asked for, and kept in no pool"),)
 
 
 def _pool_card(number: int, pool: Pool, fleet: Fleet) -> Card:
