@@ -12,6 +12,7 @@ from tests.recordings import REPOSITORY
 from tests.small_hosts import refused
 
 import armkvm
+from armkvm.abi.caps import DEFAULT_IPA_BITS, Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
@@ -172,6 +173,17 @@ def test_masks_of_a_probed_host_count_more_than_its_kernels() -> None:
             else:
                 vcpu.set_one_reg(isar0, value)
     assert library.seen_through(own, "7.2")[0].writable_masks is None, "another kernel has its own"
+
+
+def test_a_host_whose_ipa_size_is_0_has_the_default(tmp_path: Path) -> None:
+    """Old kernels know one size only; a probe says of them what their file says."""
+    host = library.builtin("max", "6.1")
+    old = replace(host, caps={**host.caps, Cap.ARM_VM_IPA_SIZE: 0}, ipa_bits=DEFAULT_IPA_BITS)
+    with ModelSystem(*library.seen_through(old)) as system:
+        seen = probe(system)
+    assert seen.ipa_bits == DEFAULT_IPA_BITS
+    (tmp_path / "old.json").write_bytes(hostfile.encode(seen))
+    assert library.read(tmp_path / "old.json").ipa_bits == DEFAULT_IPA_BITS
 
 
 def test_masks_and_tag_memory_are_seen() -> None:

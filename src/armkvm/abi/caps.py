@@ -88,3 +88,6 @@ class Cap(IntEnum):
 
 SME_CAPS: dict[str, int] = {"sme-v4": 239, "sme-v12": 250}
 """KVM_CAP_ARM_SME's number in each revision of the SME series that armkvm models."""
+
+DEFAULT_IPA_BITS = 40
+"""What a VM has where KVM_CAP_ARM_VM_IPA_SIZE is 0, or is not known, and what type 0 asks for."""

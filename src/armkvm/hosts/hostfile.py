@@ -17,7 +17,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from armkvm.abi.caps import Cap
+from armkvm.abi.caps import DEFAULT_IPA_BITS, Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DEVICE_NAMES
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -35,7 +35,7 @@ from armkvm.model.vcpu_behaviours import PHYSICAL_TARGET
 from armkvm.state import CpuVectors, HostFacts
 
 FORMAT = "armkvm-host-1"
-DEFAULT_IPA_BITS, LEAST_IPA_BITS, MOST_IPA_BITS = 40, 32, 52
+LEAST_IPA_BITS, MOST_IPA_BITS = 32, 52
 MOST_CPUS = 4096
 
 _DEVICES = {name.removeprefix("KVM_DEV_TYPE_"): kind for kind, name in DEVICE_NAMES.items()}

@@ -2,8 +2,8 @@
 
 Most hosts of a fleet are alike but for their names. A record is therefore looked up by its bytes
 without the name; only the first of its kind is read, and of those alike but for numbers only two
-(see `patterns`). `Inventory` holds each kind of
-host once, by the fingerprint of its facts, with the labels of all hosts that are of it.
+(see `patterns`). `Inventory` holds each kind of host once, by the fingerprint of its facts, with the
+labels of all hosts that are of it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from armkvm.abi.caps import Cap
+from armkvm.abi.caps import DEFAULT_IPA_BITS, Cap
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.abi.vls import decode as decode_vls
@@ -200,7 +200,7 @@ def _cap_value(value: int | str) -> int:
 
 
 def _ipa_bits(recording: Mapping[str, Any]) -> int:
-    return int(recording["caps"].get(str(int(Cap.ARM_VM_IPA_SIZE)), 0)) or 40
+    return int(recording["caps"].get(str(int(Cap.ARM_VM_IPA_SIZE)), 0)) or DEFAULT_IPA_BITS
 
 
 def _profile(recording: Mapping[str, Any]) -> str:

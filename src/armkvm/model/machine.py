@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from armkvm.abi.caps import SME_CAPS, Cap
+from armkvm.abi.caps import DEFAULT_IPA_BITS, SME_CAPS, Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.model import device_rules, firmware, rules
@@ -22,7 +22,7 @@ from armkvm.model.vcpu_behaviours import (
     WRITABLE_IMP_ID,
 )
 from armkvm.model.vgic import cpuif, device as gicv3
-from armkvm.model.vm import DEFAULT_IPA_BITS, Vm, living
+from armkvm.model.vm import Vm, living
 
 _IPA_MASK, _IPA_LEAST = 0xFF, 32
 

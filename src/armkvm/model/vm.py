@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from armkvm.abi.caps import Cap
+from armkvm.abi.caps import DEFAULT_IPA_BITS, Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.errors import ModelBug
 from armkvm.model import rules
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from armkvm.model.execution import SharedMemory
     from armkvm.model.vgic.record import Vgic
 
-DEFAULT_IPA_BITS = 40
 _DEFAULT_SLOTS = 32767
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from armkvm.abi import vls
 from armkvm.abi.attributes import VgicGroup, cpu_sysreg
-from armkvm.abi.caps import SME_CAPS, Cap
+from armkvm.abi.caps import DEFAULT_IPA_BITS, SME_CAPS, Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import DEVICE_NAMES, DeviceType
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -27,7 +27,7 @@ from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.base import SveVlsCalls, System, Vcpu, Vm
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError
-from armkvm.hosts.hostfile import CAP_OF, DEFAULT_IPA_BITS
+from armkvm.hosts.hostfile import CAP_OF
 from armkvm.hosts.recording import profile_named_by, tells_hosts_apart
 from armkvm.model.sysregs.idrules import SHOWN_ONCE
 from armkvm.probe.kernel import Subject, behaviours
@@ -89,7 +89,7 @@ def probe(system: System, name: str = "") -> HostFacts:
         vm_caps=vm_caps,
         features=features,
         preferred_target=target,
-        ipa_bits=caps.get(Cap.ARM_VM_IPA_SIZE, DEFAULT_IPA_BITS),
+        ipa_bits=caps.get(Cap.ARM_VM_IPA_SIZE, 0) or DEFAULT_IPA_BITS,
         device_types=devices,
         cpus=(CpuVectors(_lengths(system, features, F.SVE), _lengths(system, features, F.SME)),),
         values=values,
