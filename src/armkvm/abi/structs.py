@@ -5,7 +5,11 @@ Source: Linux include/uapi/linux/kvm.h and arch/arm64/include/uapi/asm/kvm.h (6.
 
 from __future__ import annotations
 
+from functools import cache
 from struct import Struct
+
+from armkvm.abi.regid import RegId
+from armkvm.arch.encoding import SysReg
 
 ONE_REG = Struct("<QQ")  # id, addr
 VCPU_INIT = Struct("<I7I")  # target, features[7]
@@ -33,6 +37,17 @@ def mask_index(op1: int, crm: int, op2: int) -> int:
 def mask_register(index: int) -> tuple[int, int, int, int, int]:
     """The encoding of a slot; the inverse of `mask_index`."""
     return (3, (0, 1, 3)[index >> 6], 0, index >> 3 & 7, index & 7)
+
+
+@cache
+def feature_ids() -> frozenset[RegId]:
+    """The registers of the Feature-ID range."""
+    return frozenset(RegId.sysreg(SysReg.of(*mask_register(index))) for index in range(FEATURE_ID_MASKS))
+
+
+def is_feature_id(reg: RegId) -> bool:
+    """Whether a register lies in the Feature-ID range."""
+    return reg in feature_ids()
 
 
 class MpState:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from armkvm.abi import vls
-from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.regid import RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.base import System
@@ -56,7 +57,7 @@ def survey(system: System) -> Ground:
     return Ground(
         features=tuple(features),
         initial=initial,
-        writable_ids=writable or tuple(filter(_is_feature_id, listed)),
+        writable_ids=writable or tuple(filter(is_feature_id, listed)),
         sve=_lengths(initial, RegId.sve_vls()),
         sme=_lengths(initial, RegId.sme_vls()),
     )
@@ -69,13 +70,6 @@ def _accepts(system: System, features: tuple[F, ...]) -> bool:
         except (KvmError, ValueError):  # ValueError: the kernel's header has no number for it
             return False
     return True
-
-
-def _is_feature_id(reg: RegId) -> bool:
-    encoding = reg.encoding
-    return (
-        reg.reg_class == RegClass.SYSREG and encoding is not None and (encoding.op0, encoding.crn) == (3, 0)
-    )
 
 
 def _lengths(initial: Mapping[RegId, bytes], reg: RegId) -> VectorLengths:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from armkvm import catalog
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
-from armkvm.migration.ordering import CLEARED_BEFORE, is_feature_id
+from armkvm.migration.ordering import CLEARED_BEFORE
 
 
 class Code(StrEnum):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from armkvm.abi.regid import RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.backends.base import Feature, System, Vcpu
 from armkvm.errors import KvmError
-from armkvm.migration import ordering
 from armkvm.migration.build import make_vm
 from armkvm.migration.bulk import read_all
 from armkvm.migration.check import Config, Verdict, features_of, fresh, verdict
@@ -123,7 +123,7 @@ class _Gate:
 
 
 def _ids(state: VcpuState) -> Iterator[tuple[RegId, bytes]]:
-    return ((r, data) for r, data in state.registers.items() if ordering.is_feature_id(r) or r in IDENTITY)
+    return ((r, data) for r, data in state.registers.items() if is_feature_id(r) or r in IDENTITY)
 
 
 def verdicts(

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from armkvm import catalog
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.arch.idfields import FIELDS, differences, field
 from armkvm.backends.base import Feature, System
 from armkvm.catalog import id_of, parse
@@ -19,7 +20,7 @@ from armkvm.errors import errno_name
 from armkvm.migration.check import Config, features_of, fresh
 from armkvm.migration.deciding import explain
 from armkvm.migration.findings import Finding, in_hex
-from armkvm.migration.ordering import VOLATILE, is_feature_id
+from armkvm.migration.ordering import VOLATILE
 from armkvm.migration.rehearsal import Rehearsal, rehearse
 from armkvm.migration.snapshot import VcpuState, VmConfig, sorted_features
 

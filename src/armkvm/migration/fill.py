@@ -14,12 +14,13 @@ from armkvm import catalog
 from armkvm.abi import vls
 from armkvm.abi.core import is_v
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.arch.vectors import Vq
 from armkvm.backends.base import Vcpu
 from armkvm.errors import errno_name
 from armkvm.migration.bulk import read_all, write_all
 from armkvm.migration.lengths import listed
-from armkvm.migration.ordering import CLEARED_BEFORE, arrange, is_feature_id
+from armkvm.migration.ordering import CLEARED_BEFORE, arrange
 
 
 @dataclass(frozen=True, slots=True)

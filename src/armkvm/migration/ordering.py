@@ -19,6 +19,7 @@ from typing import NamedTuple
 from armkvm import catalog
 from armkvm.abi import core
 from armkvm.abi.regid import RegClass, RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.abi.vcpu_features import VcpuFeature
 
 
@@ -53,17 +54,6 @@ class Rule(NamedTuple):
     matches: Callable[[RegId], bool]
     stage: Stage
     because: str
-
-
-def is_feature_id(reg: RegId) -> bool:
-    """Whether a register lies in the feature ID space: op0 3, op1 0, 1 or 3, CRn 0, CRm 0..7."""
-    encoding = reg.encoding
-    return (
-        encoding is not None
-        and (encoding.op0, encoding.crn) == (3, 0)
-        and encoding.op1 in {0, 1, 3}
-        and encoding.crm < 8
-    )
 
 
 def _of_class(*classes: int) -> Callable[[RegId], bool]:

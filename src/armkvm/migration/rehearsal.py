@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.backends.base import System, Vcpu
 from armkvm.catalog import parse
 from armkvm.errors import KvmError, errno_name
-from armkvm.migration import ordering
 from armkvm.migration.build import make_vm
 from armkvm.migration.bulk import read_all, write_all
 from armkvm.migration.lengths import finalize, listed
@@ -138,7 +138,7 @@ def _arranged(state: VcpuState, order: Order) -> tuple[dict[RegId, bytes], dict[
     first = [reg for reg in LENGTHS if reg in held]
     early: list[RegId] = []
     if order is Order.IDS_FIRST:
-        first = [*sorted(filter(ordering.is_feature_id, held)), *first]
+        first = [*sorted(filter(is_feature_id, held)), *first]
         early = [SVCR] if SVCR in held else []
     rest = [*early, *(reg for reg in held if reg not in {*first, *early})]
     return {reg: held[reg] for reg in first}, {reg: held[reg] for reg in rest}

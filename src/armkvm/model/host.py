@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 from armkvm.abi.regid import RegId
-from armkvm.abi.structs import DeviceType
+from armkvm.abi.structs import DeviceType, feature_ids
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
@@ -55,6 +55,15 @@ def _hidden_masks() -> dict[F, dict[RegId, int]]:
 
 
 HIDDEN_MASKS = _hidden_masks()
+
+
+@lru_cache(maxsize=256)
+def _hidden_without(features: frozenset[F], zfr0_with_sme: bool) -> tuple[tuple[RegId, int], ...]:
+    """The bits that a vCPU with only these features is not shown, by register."""
+    left_out = [masks for feature, masks in HIDDEN_MASKS.items() if feature not in features]
+    if not features & ({F.SVE, F.SME} if zfr0_with_sme else {F.SVE}):
+        left_out.append({ZFR0: -1})
+    return tuple(pair for masks in left_out for pair in masks.items())
 
 
 GENERIC_V8 = 5
@@ -196,17 +205,11 @@ class Platform:
         return self._limits[key]
 
     def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
-        limits: dict[int, int] = dict.fromkeys(_ID_SPACE, 0)
-        limits |= self._shown[self._variant(features)]
-        for feature, masks in HIDDEN_MASKS.items():
-            if feature in features:
-                continue
-            for reg, mask in masks.items():
-                if reg in limits:
-                    limits[reg] &= ~mask
-        shows_zfr0 = {F.SVE, F.SME} if ZFR0_WITH_SME in self.profile else {F.SVE}
-        if not features & shows_zfr0:
-            limits[ZFR0] = 0
+        shown, space = self.facts.values[self._variant(features)], feature_ids()
+        limits = _NOTHING | {reg: value for reg, value in shown.items() if reg in space}
+        for reg, mask in _hidden_without(features, ZFR0_WITH_SME in self.profile):
+            if reg in limits:
+                limits[reg] &= ~mask
         if mte and PFR1 in limits:
             limits[PFR1] = PFR1_MTE.insert(limits[PFR1], 3 if "mte3" in self.facts.cpu_flags else 2)
         return limits
@@ -217,24 +220,9 @@ class Platform:
             return name if name in self.facts.values else "plain"
         return "plain"
 
-    @cached_property
-    def _shown(self) -> dict[str, dict[int, int]]:
-        """The feature ID registers as the host shows them to vCPUs of each variant."""
-        return {
-            variant: {reg: value for reg, value in values.items() if is_feature_id(reg)}
-            for variant, values in self.facts.values.items()
-        }
-
 
 # What a VM keeps of its own; a host's facts need not name what is 0.
-_ID_SPACE = [
-    *(RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)) for crm in range(1, 8) for op2 in range(8)),
-    *(id_of(sysreg(name)) for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1", "SMIDR_EL1", "CTR_EL0")),
-]
-
-
-@lru_cache(maxsize=4096)
-def is_feature_id(reg: RegId) -> bool:
-    """Whether an id is in the space of feature ID registers: op0 3, CRn 0, CRm 0..7."""
-    enc = reg.encoding
-    return enc is not None and enc.op0 == 3 and enc.crn == 0 and enc.crm < 8 and enc.op1 in (0, 1, 3)
+_NOTHING: dict[int, int] = {
+    **{RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)): 0 for crm in range(1, 8) for op2 in range(8)},
+    **{id_of(sysreg(name)): 0 for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1", "SMIDR_EL1", "CTR_EL0")},
+}

@@ -8,6 +8,7 @@ from typing import Any
 
 from armkvm import catalog
 from armkvm.abi.regid import RegId
+from armkvm.abi.structs import is_feature_id
 from armkvm.arch.sysregs import name_of as sysreg_name
 from armkvm.errors import Rule, errno_name
 from armkvm.migration import ordering
@@ -272,7 +273,7 @@ def register_tree(reg: RegId, listed_by: Sequence[str]) -> dict[str, Any]:
 def _masks(reg: RegId) -> list[tuple[str, str, str]]:
     """Per kernel: the mask that the ioctl reports and the fields in it that really change."""
     encoding = reg.encoding
-    if encoding is None or not ordering.is_feature_id(reg):
+    if encoding is None or not is_feature_id(reg):
         return []
     rows = []
     for kernel in LINEAGE:
