@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, TypeVar
 
 from armkvm.cli.printable import printable
@@ -20,16 +20,15 @@ def say(text: str) -> None:
         print(f"armkvm: {printable(line)}", file=sys.stderr)
 
 
-def progress(things: Iterable[_T], what: str, total: int | None = None) -> Iterator[_T]:
+def progress(things: Iterable[_T], what: str, total: int | None = None) -> Iterable[_T]:
     """The things, with a bar on stderr if that is a terminal; `total` where they cannot be counted."""
     if not sys.stderr.isatty():
-        yield from things
-        return
+        return things
     from rich.console import Console
     from rich.progress import track
 
     total = len(things) if isinstance(things, Sized) else total
-    yield from track(things, what, total=total, console=Console(stderr=True), transient=True)
+    return track(things, what, total=total, console=Console(stderr=True), transient=True)
 
 
 def show_table(table: Table) -> None:

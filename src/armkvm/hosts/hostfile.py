@@ -53,6 +53,9 @@ CAP_OF: Mapping[F, Cap] = {
     F.PMU_V3_STRICT: Cap.ARM_PMU_V3_STRICT,
 }
 _SVE_FIELD = field("ID_AA64PFR0_EL1", "SVE")
+_PFR0, _MIDR = id_of(_SVE_FIELD.register), id_of(sysreg("MIDR_EL1"))
+TELLING = frozenset((_PFR0, _MIDR))
+"""The registers, of those a plain vCPU has, whose values `contradictions` looks at."""
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -341,14 +344,14 @@ def contradictions(host: HostFacts) -> Iterable[Fault]:
         yield Fault("$.registers", "expected no EL2 variants, for features lacks HAS_EL2")
     if F.HAS_EL2 in host.features and not has_el2:
         yield Fault("$.registers", "expected an EL2 variant, for features has HAS_EL2")
-    shown = _SVE_FIELD.extract(host.values["plain"].get(id_of(_SVE_FIELD.register), 0))
+    shown = _SVE_FIELD.extract(host.values["plain"].get(_PFR0, 0))
     if bool(shown) != (F.SVE in host.features):
         yield Fault("$.registers.plain", f"expected {_SVE_FIELD} to agree with features, it is {shown}")
 
 
 def _targets(host: HostFacts) -> set[int]:
     """What KVM_ARM_PREFERRED_TARGET can give: the physical CPU's target, or the one for all CPUs."""
-    physical = target_of(host.values["plain"].get(id_of(sysreg("MIDR_EL1")), 0))
+    physical = target_of(host.values["plain"].get(_MIDR, 0))
     profile = PROFILES.get(host.profile)
     only = profile is not None and PHYSICAL_TARGET in profile
     return {physical} if host.behaviours.get(PHYSICAL_TARGET, only) else {physical, GENERIC_V8}

@@ -157,11 +157,10 @@ def is_inventory(path: Path) -> bool:
 def read_into(inventory: Inventory, path: Path, other: Other | None = None) -> Iterator[None]:
     """Add all hosts of an inventory, yielding after each record."""
     if path.is_dir():
-        yield from _folder(inventory, path, other)
-    elif path.suffix == ".parquet":
-        yield from _parquet(inventory, path, other)
-    else:
-        yield from _lines(inventory, path, other)
+        return _folder(inventory, path, other)
+    if path.suffix == ".parquet":
+        return _parquet(inventory, path, other)
+    return _lines(inventory, path, other)
 
 
 def _folder(inventory: Inventory, folder: Path, other: Other | None) -> Iterator[None]:
