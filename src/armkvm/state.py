@@ -14,6 +14,7 @@ from typing import NamedTuple
 from armkvm.abi.regid import SIZE_SHIFT, RegId
 from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.arch.fields import Field
+from armkvm.arch.idfields import narrow_fields
 from armkvm.arch.vectors import VectorLengths
 
 
@@ -145,8 +146,8 @@ class GuestCpu(NamedTuple):
     psci_version: int | None = None
 
 
-FieldRules = Callable[[RegId, int], Mapping[Field, int]]
-"""By ID field of at most six bits the values that stick when written, as bits (bit v for value v).
+FieldRules = Callable[[RegId, int], tuple[int, ...]]
+"""For each of a register's narrow ID fields the values that stick when written, as bits (bit v for value v).
 
 Wider fields accept what they are.
 """
@@ -176,7 +177,10 @@ class Acceptance(NamedTuple):
 
     def fields(self, reg: RegId) -> Mapping[Field, int]:
         """The values that stick in each field of a register, empty if it is not compared."""
-        return self.rules(reg, self.initial[reg]) if reg in self.compared else {}
+        encoding = reg.encoding
+        if encoding is None or reg not in self.compared:
+            return {}
+        return dict(zip(narrow_fields(encoding), self.rules(reg, self.initial[reg]), strict=True))
 
 
 class Mmio(NamedTuple):

@@ -168,6 +168,13 @@ def accepted_values(field: Field, limit: int) -> tuple[int, ...]:
     return tuple(value for value in range(1 << field.width) if accepts(field, limit, value))
 
 
+def accepted_bits(field: Field, limit: int) -> int:
+    """The same as a set of bits (bit v for value v)."""
+    if field.direction is Direction.LOWER and not field.signed:
+        return (2 << limit) - 1
+    return sum(1 << value for value in accepted_values(field, limit))
+
+
 def _rank(field: Field, value: int) -> int:
     """How much a value promises; defined for every direction but EXACT."""
     match field.direction:

@@ -6,6 +6,7 @@ the register exactly once. An unallocated encoding of the feature ID space is on
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from armkvm.arch.encoding import SysReg
@@ -57,6 +58,12 @@ def fields_of(reg: SysReg) -> tuple[Field, ...]:
     if in_feature_id_space(reg):
         return (_reserved(reg, Kind.RES0, 63, 0),)
     raise ValueError(f"{name_of(reg)} is not a feature ID register")
+
+
+@cache
+def narrow_fields(reg: SysReg) -> tuple[Field, ...]:
+    """The fields of at most six bits, whose values can be told one by one."""
+    return tuple(field for field in fields_of(reg) if field.width <= 6)
 
 
 def named_fields(reg: SysReg) -> tuple[Field, ...]:

@@ -7,14 +7,16 @@ them, which may be a value that no host reports. It does not depend on order or 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field as attribute
-from functools import reduce
+from functools import cache, reduce
 from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.fields import Direction, Field, Kind
+from armkvm.arch.idfields import narrow_fields
 from armkvm.arch.vectors import VectorLengths
 from armkvm.catalog import name_of
 from armkvm.migration.agreement import Takers, largest_agreeing, maximal
@@ -78,29 +80,55 @@ class Baseline(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """A register that hosts of a fleet start unlike: hosts by its value and by what its fields accept.
+    """A field that hosts start unlike: hosts by its value and by the values that stick, as bits.
 
-    However many hosts there are, few are unlike in one register.
+    However many hosts there are, few are unlike in one field.
     """
 
-    reg: RegId
-    kinds: tuple[tuple[int, Mapping[Field, int], list[str]], ...]
+    part: Field
+    kinds: Mapping[tuple[int, int], list[str]]
 
     @property
-    def values(self) -> list[int]:
-        return [value for value, _, _ in self.kinds]
+    def reported(self) -> set[int]:
+        return {value for value, _ in self.kinds}
 
-    def common(self, part: Field) -> int:
-        """The values of a field that stick everywhere, as bits."""
-        return reduce(int.__and__, (fields[part] for _, fields, _ in self.kinds))
+    @property
+    def common(self) -> int:
+        """The values that stick everywhere, as bits."""
+        return reduce(int.__and__, (bits for _, bits in self.kinds))
 
-    def split(self, part: Field, value: int) -> tuple[list[str], list[str]]:
-        """The hosts on which a value of a field sticks, and the others."""
-        takers: list[str] = []
-        others: list[str] = []
-        for _, fields, labels in self.kinds:
-            (takers if fields[part] >> value & 1 else others).extend(labels)
-        return takers, others
+    def takers(self, value: int) -> frozenset[str]:
+        """The hosts on which a value sticks."""
+        return frozenset(
+            host for (_, bits), hosts in self.kinds.items() if bits >> value & 1 for host in hosts
+        )
+
+
+class _Lowered(NamedTuple):
+    """A field that is kept below the best that some host could give."""
+
+    column: _Column
+    best: int
+    kept: int
+
+    @property
+    def loss(self) -> Loss:
+        part = self.column.part
+        takers = self.column.takers(self.best)
+        return Loss(
+            what=str(part),
+            best=part.told(self.best),
+            kept=part.told(self.kept),
+            because="the most that every host accepts",
+            hosts=tuple(
+                sorted(host for hosts in self.column.kinds.values() for host in hosts if host not in takers)
+            ),
+            is_field=True,
+        )
+
+
+_Kinds = Mapping[tuple[int, FieldRules], list[str]]
+"""Hosts by a register's value and by the rules they go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +141,19 @@ class _Fleet:
     labels: tuple[str, ...]
     hosts: tuple[Acceptance, ...]
     registers: dict[RegId, int] = attribute(default_factory=dict)
-    losses: list[Loss] = attribute(default_factory=list)
+    lowered: list[_Lowered] = attribute(default_factory=list)
     obstacles: list[Obstacle] = attribute(default_factory=list)
     witnesses: set[str] = attribute(default_factory=set)
 
     def values(self, reg: RegId) -> list[int]:
         return [host.initial[reg] for host in self.hosts]
 
-    def column(self, reg: RegId, values: Sequence[int]) -> _Column:
-        """A register with the hosts' values of it."""
-        kinds: dict[tuple[int, FieldRules], list[str]] = {}
+    def kinds(self, values: Sequence[int]) -> _Kinds:
+        """The hosts by these values of a register."""
+        kinds: dict[tuple[int, FieldRules], list[str]] = defaultdict(list)
         for label, host, value in zip(self.labels, self.hosts, values, strict=True):
-            kinds.setdefault((value, host.rules), []).append(label)
-        unlike = ((value, rules(reg, value), labels) for (value, rules), labels in kinds.items())
-        return _Column(reg, tuple(unlike))
+            kinds[value, host.rules].append(label)
+        return kinds
 
 
 def baseline(
@@ -175,7 +202,8 @@ def baseline(
         bitmaps=_common_bitmaps(fleet.hosts),
         psci_version=max(set.intersection(*(set(host.psci_versions) for host in fleet.hosts))),
     )
-    return Baseline(hosts=labels, guest=guest, losses=(*losses, *fleet.losses))
+    losses += [lowered.loss for lowered in fleet.lowered]
+    return Baseline(hosts=labels, guest=guest, losses=tuple(losses))
 
 
 def _fold(labels: tuple[str, ...], features: frozenset[F], accepts: Accepts) -> _Fleet:
@@ -185,9 +213,7 @@ def _fold(labels: tuple[str, ...], features: frozenset[F], accepts: Accepts) -> 
         if len(set(values)) == 1:
             fleet.registers[reg] = values[0]
         else:
-            column = fleet.column(reg, values)
-            _fold_fields(column, fleet)
-            _fold_rest(column, fleet)
+            _fold_register(reg, fleet.kinds(values), fleet)
     _fold_identity(fleet)
     return fleet
 
@@ -279,25 +305,53 @@ def _common_lengths(fleet: _Fleet) -> tuple[dict[F, VectorLengths], list[Loss]]:
 # -- registers ---------------------------------------------------------------------------------
 
 
-def _fold_fields(column: _Column, fleet: _Fleet) -> None:
-    """Each narrow field by itself: the greatest value that sticks everywhere."""
-    reg, values = column.reg, column.values
-    for part in column.kinds[0][1]:
-        reported = [part.extract(value) for value in values]
-        if len(set(reported)) == 1:  # which is the most that any of them accepts
-            fleet.registers[reg] = fleet.registers.get(reg, 0) | reported[0] << part.lsb
-            continue
-        common = column.common(part)
-        if not common:
-            fleet.obstacles.append(_obstacle(part, column))
-            fleet.witnesses.update(labels[0] for _, _, labels in column.kinds)
-            continue
-        value = greatest(part, common, reported)
-        fleet.registers[reg] = fleet.registers.get(reg, 0) | value << part.lsb
-        if part.kind is Kind.NAMED:
-            best = greatest(part, reduce(int.__or__, (1 << v for v in reported)), reported)
-            if best != value:
-                fleet.losses.append(_lost(part, value, best, column))
+def _fold_register(reg: RegId, kinds: _Kinds, fleet: _Fleet) -> None:
+    """Each narrow field by itself; bits of no such field are what they are, and so must agree."""
+    values = {value for value, _ in kinds}
+    some = next(iter(values))
+    unlike = reduce(int.__or__, (value ^ some for value in values))
+    parts = _masked(reg)
+    accepted = zip(*(rules(reg, value) for value, rules in kinds), strict=True)
+    fleet.registers[reg] = some & ~unlike
+    for (part, mask), bits in zip(parts, accepted, strict=True):
+        if mask & unlike:
+            column = _column(part, kinds, bits)
+            fleet.registers[reg] = part.insert(fleet.registers[reg], _fold_field(column, fleet))
+    rest = _ALL_BITS & ~sum(mask for _, mask in parts)
+    if rest & unlike:
+        held = ((value & rest, labels) for (value, _), labels in kinds.items())
+        _agree(f"{name_of(reg)} bits {rest:#x}", reg, held, fleet)
+
+
+@cache
+def _masked(reg: RegId) -> tuple[tuple[Field, int], ...]:
+    """The narrow fields of a register, each with its mask."""
+    encoding = reg.encoding
+    assert encoding is not None  # noqa: S101 - feature ID registers are system registers
+    return tuple((part, part.mask) for part in narrow_fields(encoding))
+
+
+def _column(part: Field, kinds: _Kinds, accepted: Iterable[int]) -> _Column:
+    """One field of a register; `accepted`: what sticks in it on each kind of host, as bits."""
+    column: dict[tuple[int, int], list[str]] = defaultdict(list)
+    for ((value, _), labels), bits in zip(kinds.items(), accepted, strict=True):
+        column[part.extract(value), bits] += labels
+    return _Column(part, column)
+
+
+def _fold_field(column: _Column, fleet: _Fleet) -> int:
+    """The greatest value that sticks everywhere; 0 where there is none."""
+    part, common, reported = column.part, column.common, column.reported
+    if not common:
+        fleet.obstacles.append(_obstacle(column))
+        fleet.witnesses.update(labels[0] for labels in column.kinds.values())
+        return 0
+    value = greatest(part, common, reported)
+    if part.kind is Kind.NAMED:
+        best = greatest(part, reduce(int.__or__, (1 << v for v in reported)), reported)
+        if best != value:
+            fleet.lowered.append(_Lowered(column, best, value))
+    return value
 
 
 def greatest(field: Field, common: int, reported: Iterable[int]) -> int:
@@ -312,40 +366,20 @@ def greatest(field: Field, common: int, reported: Iterable[int]) -> int:
     return max(values, key=field.rank)
 
 
-def _lost(part: Field, value: int, best: int, column: _Column) -> Loss:
-    _, costing = column.split(part, best)
-    return Loss(
-        what=str(part),
-        best=part.told(best),
-        kept=part.told(value),
-        because="the most that every host accepts",
-        hosts=tuple(sorted(costing)),
-        is_field=True,
-    )
-
-
-def _obstacle(part: Field, column: _Column) -> Obstacle:
+def _obstacle(column: _Column) -> Obstacle:
     """The hosts by the most popular value that each can take part in."""
-    reported = {part.extract(value) for value in column.values}
-    candidates = sorted({*reported, *([] if part.safe is None else [part.safe])})
-    remaining = {label for _, _, labels in column.kinds for label in labels}
+    part = column.part
+    candidates = sorted({*column.reported, *([] if part.safe is None else [part.safe])})
+    takers = {value: column.takers(value) for value in candidates}
+    remaining = {label for labels in column.kinds.values() for label in labels}
     camps: list[tuple[str, tuple[str, ...]]] = []
     while remaining:
-        takers = {value: remaining.intersection(column.split(part, value)[0]) for value in candidates}
-        value = max(candidates, key=lambda value: len(takers[value]))
-        camps.append((part.told(value), tuple(sorted(takers[value]))))
+        value = max(candidates, key=lambda value: len(takers[value] & remaining))
+        camps.append((part.told(value), tuple(sorted(takers[value] & remaining))))
         remaining -= takers[value]
-    agreeing = maximal(frozenset(column.split(part, value)[0]) for value in candidates)
     because = "no value of this field sticks on every host"
+    agreeing = maximal(takers.values())
     return Obstacle(what=str(part), because=because, camps=tuple(camps), takers=agreeing)
-
-
-def _fold_rest(column: _Column, fleet: _Fleet) -> None:
-    """Bits that belong to no narrow field are what they are, and so must agree."""
-    rest = _ALL_BITS & ~sum(part.mask for part in column.kinds[0][1])
-    if rest:
-        held = [(value & rest, labels) for value, _, labels in column.kinds]
-        _agree(f"{name_of(column.reg)} bits {rest:#x}", column.reg, held, fleet)
 
 
 def _fold_identity(fleet: _Fleet) -> None:

@@ -9,8 +9,7 @@ from typing import cast
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.arch.fields import Field
-from armkvm.arch.idfields import fields_of
+from armkvm.arch.idfields import narrow_fields
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
 from armkvm.catalog import id_of
@@ -23,11 +22,7 @@ from armkvm.model.sysregs.idregs import ID_SPACE, IMPLEMENTATION
 from armkvm.model.vcpu_behaviours import WRITABLE_IMP_ID
 from armkvm.state import Acceptance, FieldRules
 
-_COMPARED = {
-    id_of(reg): reg
-    for reg in (*ID_SPACE, sysreg("CTR_EL0"))
-    if any(part.width <= idrules.WIDEST for part in fields_of(reg))
-}
+_COMPARED = {id_of(reg): reg for reg in (*ID_SPACE, sysreg("CTR_EL0")) if narrow_fields(reg)}
 _IDENTITY = [id_of(sysreg(name)) for name in IMPLEMENTATION]
 _NO_LENGTHS = VectorLengths()
 _ALWAYS = frozenset((F.POWER_OFF, F.PSCI_0_2))
@@ -67,7 +62,7 @@ def _rules(guest: idrules.Guest) -> FieldRules:
     """The rules for one kind of guest, which answer the same question once."""
 
     @lru_cache(maxsize=16384)
-    def accepted(reg: RegId, limit: int) -> Mapping[Field, int]:
+    def accepted(reg: RegId, limit: int) -> tuple[int, ...]:
         return idrules.accepted(guest, _COMPARED[reg], limit)
 
     return accepted

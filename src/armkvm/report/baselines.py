@@ -117,11 +117,9 @@ def aarch32_last(obstacles: Sequence[Obstacle]) -> list[Obstacle]:
 
 def named(hosts: Sequence[str], sizes: Mapping[str, int]) -> str:
     """Hosts for a line of text, each with how many are like it; only the first few."""
-    told = [f"{host} (x{sizes[host]:,})" if sizes.get(host, 1) > 1 else host for host in hosts]
-    if len(told) <= _MANY:
-        return ", ".join(told)
-    rest = hosts[_MANY - 1 :]
-    return f"{', '.join(told[: _MANY - 1])} and {sum(sizes.get(host, 1) for host in rest):,} more"
+    first, rest = (hosts, []) if len(hosts) <= _MANY else (hosts[: _MANY - 1], hosts[_MANY - 1 :])
+    told = ", ".join(f"{host} (x{sizes[host]:,})" if sizes.get(host, 1) > 1 else host for host in first)
+    return f"{told} and {sum(sizes.get(host, 1) for host in rest):,} more" if rest else told
 
 
 # -- JSON ------------------------------------------------------------------------------------------

@@ -9,14 +9,14 @@ Source: Linux arch/arm64/kvm/sys_regs.c (set_id_aa64*_el1, arm64_check_features)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.encoding import SysReg
-from armkvm.arch.fields import Field, accepted_values, accepts
-from armkvm.arch.idfields import field, fields_of
+from armkvm.arch.fields import Field, accepted_bits, accepted_values, accepts
+from armkvm.arch.idfields import field, fields_of, narrow_fields
 from armkvm.arch.sysregs import sysreg
 from armkvm.model import rules
 from armkvm.model.host import Platform
@@ -94,38 +94,25 @@ def beyond(guest: Guest, reg: SysReg, value: int, limit: int) -> str:
     return ""
 
 
-def accepted(guest: Guest, reg: SysReg, limit: int) -> Mapping[Field, int]:
-    """The values of each field that stick when written alone, as a set of bits (bit v for value v).
+def accepted(guest: Guest, reg: SysReg, limit: int) -> tuple[int, ...]:
+    """The values of each narrow field that stick when written alone, as a set of bits (bit v for value v).
 
-    A field of more than six bits is left out: it accepts only what it is.
+    A wider field accepts only what it is.
     """
     writable = 0 if is_ignored(guest, reg) else guest.masks.effective.get(reg, 0)
     has_check = reg in _CHECKS or any(part.register == reg for part, _ in guest.hardware)
-    sets: dict[Field, int] = {}
-    for part in fields_of(reg):
-        if part.width > WIDEST:
-            continue
+
+    def sticking(part: Field) -> int:
         now = part.extract(limit)
-        sets[part] = 1 << now
         if part.mask & ~writable:
-            continue
+            return 1 << now
         if not has_check:
-            sets[part] |= _up_to(part, now)
-            continue
-        for value in accepted_values(part, now):
-            written = part.insert(limit, value)
-            if own_check(guest, reg, written, limit) == written:
-                sets[part] |= 1 << value
-    return sets
+            return accepted_bits(part, now)
+        tried = ((value, part.insert(limit, value)) for value in accepted_values(part, now) if value != now)
+        kept = (1 << value for value, written in tried if own_check(guest, reg, written, limit) == written)
+        return sum(kept, 1 << now)
 
-
-@lru_cache(maxsize=4096)
-def _up_to(part: Field, limit: int) -> int:
-    """What a field's limit accepts, as a set of bits."""
-    return sum(1 << value for value in accepted_values(part, limit))
-
-
-WIDEST = 6
+    return tuple(map(sticking, narrow_fields(reg)))
 
 
 # -- checks of their own -----------------------------------------------------------------------
