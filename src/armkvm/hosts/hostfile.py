@@ -90,16 +90,24 @@ def encode(facts: HostFacts) -> bytes:
     return (json.dumps(tree, indent=1) + "\n").encode()
 
 
-def fingerprint(facts: HostFacts) -> Hashable:
-    """Equal for hosts that are alike in all but name, origin and notes."""
+def fingerprint(facts: HostFacts, rest: frozenset[Hashable] | None = None) -> Hashable:
+    """Equal for hosts that are alike in all but name, origin and notes; `rest` saves time, if it is known."""
     registers = ((variant, frozenset(own.items())) for variant, own in facts.values.items())
-    others = (fact if isinstance(fact, _HASHABLE) else frozenset(fact.items()) for fact in _others(facts))
-    return frozenset(registers), *others
+    return frozenset(registers), rest or fingerprint_rest(facts)
+
+
+def fingerprint_rest(facts: HostFacts) -> frozenset[Hashable]:
+    """The part of the fingerprint that tells what is no register's value."""
+    others = zip(_OTHERS, _others(facts), strict=True)
+    return frozenset(
+        (name, fact if isinstance(fact, _HASHABLE) else frozenset(fact.items())) for name, fact in others
+    )
 
 
 _HASHABLE = (str, int, tuple, frozenset, type(None))
 _APART = ("values", "name", "origin", "notes")
-_others = attrgetter(*(each.name for each in fields(HostFacts) if each.name not in _APART))
+_OTHERS = [each.name for each in fields(HostFacts) if each.name not in _APART]
+_others = attrgetter(*_OTHERS)
 
 
 def _caps_tree(caps: Mapping[int, int]) -> dict[str, int]:

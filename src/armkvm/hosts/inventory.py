@@ -55,7 +55,7 @@ class Inventory:
 
     def add(self, label: str, facts: HostFacts, where: str) -> None:
         """One more host."""
-        self._join(label, self._kind(facts), (where, "", 0))
+        self._join(label, self._kind(facts, fingerprint(facts)), (where, "", 0))
 
     def __contains__(self, label: str) -> bool:
         return label in self._known
@@ -66,7 +66,7 @@ class Inventory:
         kept = [label for label in self.labels.pop(kind) if label not in gone]
         if kept:
             self.labels[kind] = kept
-        self.labels.setdefault(self._kind(facts), []).extend(labels)
+        self.labels.setdefault(self._kind(facts, fingerprint(facts)), []).extend(labels)
 
     def add_record(self, place: Place, data: bytes, label: str = "", other: Other | None = None) -> None:
         """One more host, from a record; what is wrong with it goes to `broken`.
@@ -103,14 +103,17 @@ class Inventory:
     ) -> int | InputError:
         """The kind of a record that is unlike all before it, or what is wrong with it."""
         try:
-            return self._kind(self._patterns.read(key, named, plainly) if named else plainly())
+            if named:
+                return self._kind(*self._patterns.read(key, named, plainly))
+            facts = plainly()
+            return self._kind(facts, fingerprint(facts))
         except InputError as bad:
             return bad
         except MissingFacts as bad:
             return InputError(_told(place), [Fault("$", str(bad))])
 
-    def _kind(self, facts: HostFacts) -> int:
-        kind = self._numbers.setdefault(fingerprint(facts), len(self._numbers))
+    def _kind(self, facts: HostFacts, known_by: Hashable) -> int:
+        kind = self._numbers.setdefault(known_by, len(self._numbers))
         self.facts.setdefault(kind, facts)
         return kind
 

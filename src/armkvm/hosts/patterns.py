@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
 from operator import ne
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from armkvm.state import HostFacts
 
 MOST_PATTERNS, LONGEST = 4096, 1 << 16  # bytes of a record; host files have some 10,000
 _BEGIN = b'"0x'
+_TELLING = frozenset(("plain", reg) for reg in hostfile.TELLING)
 _NUMBER = re.compile(rb'([0-9a-f]{1,40})(?="\s*[,}\]])')  # a value, for a colon follows keys
 _Start = tuple[bytes, int]
 """What a record begins with, and how many cuts it has."""
@@ -31,26 +32,33 @@ class Patterns:
     """The patterns of the records seen so far."""
 
     def __init__(self) -> None:
-        self._known: dict[_Start, _Pattern | None] = {}
+        self._known: dict[_Start, _Pattern] = {}
         self._once: set[_Start] = set()
 
-    def read(self, unnamed: bytes, name: str, plainly: Callable[[], HostFacts]) -> HostFacts:
-        """The host called `name` in a record without its name; `plainly` reads what no pattern does."""
-        if len(unnamed) > LONGEST:
-            return plainly()
-        cuts = unnamed.split(_BEGIN)
+    def read(self, unnamed: bytes, name: str, plainly: Callable[[], HostFacts]) -> tuple[HostFacts, Hashable]:
+        """The host called `name` in a record without its name, and its fingerprint.
+
+        `plainly` reads what no pattern does.
+        """
+        cuts = unnamed.split(_BEGIN) if len(unnamed) <= LONGEST else [unnamed]
+        pattern = self._pattern(cuts) if len(cuts) > 1 else None
+        facts = pattern and pattern.read(name, cuts)
+        if pattern and facts:
+            return facts, pattern.fingerprint(facts)
+        facts = plainly()
+        return facts, hostfile.fingerprint(facts)
+
+    def _pattern(self, cuts: list[bytes]) -> _Pattern | None:
+        """The pattern of records that begin so, if this is not the first."""
         start = cuts[0], len(cuts)
         pattern = self._known.get(start)
-        facts = pattern and pattern.read(name, cuts)
-        if facts:
-            return facts
-        facts = plainly()
-        if start in self._once:
-            self._once.remove(start)
-            self._known[start] = _learn(cuts, facts)
-        elif start not in self._known and len(self._known) + len(self._once) < MOST_PATTERNS:
+        if not pattern and start in self._once:
+            pattern = _learn(cuts)
+            if pattern:
+                self._known[start] = pattern
+        elif len(self._once) < MOST_PATTERNS:
             self._once.add(start)
-        return facts
+        return pattern
 
 
 class _Place(NamedTuple):
@@ -67,11 +75,12 @@ class _Pattern:
     def __init__(self, cuts: list[bytes], facts: HostFacts, places: Mapping[int, _Place]) -> None:
         self._cuts = cuts
         self._facts = facts
+        self._rest = hostfile.fingerprint_rest(facts)
         self._places = places
 
     def read(self, name: str, cuts: list[bytes]) -> HostFacts | None:
         """The facts of a record with as many cuts; None if it differs in more than its numbers."""
-        changes: dict[str, dict[Any, int]] = defaultdict(dict)
+        numbers: dict[_Place, int] = {}
         for index in [index for index, differs in enumerate(map(ne, cuts, self._cuts)) if differs]:
             place = self._places.get(index)
             number = _NUMBER.match(cuts[index])
@@ -79,42 +88,59 @@ class _Pattern:
                 return None
             if cuts[index][number.end() :] != place.after:
                 return None
-            value = int(number[1], 16)
-            for mapping, key in place.facts:
-                changes[mapping][key] = value
-        known, telling = self._facts, not hostfile.TELLING.isdisjoint(changes["plain"])
-        masks = known.writable_masks
-        facts = replace(
-            known,
-            name=name,
-            values={variant: {**own, **changes[variant]} for variant, own in known.values.items()},
-            vgic={**known.vgic, **changes["vgic"]},
-            hidden={**known.hidden, **changes["hidden"]},
-            writable_masks=None if masks is None else {**masks, **changes["writable_masks"]},
-        )
+            numbers[place] = int(number[1], 16)
+        facts = _changed(self._facts, name, numbers)
+        telling = any(_TELLING.intersection(place.facts) for place in numbers)
         return None if telling and any(hostfile.contradictions(facts)) else facts
 
+    def fingerprint(self, facts: HostFacts) -> Hashable:
+        """The fingerprint of facts that were read so."""
+        known = self._facts
+        is_alike = facts.vgic == known.vgic and facts.hidden == known.hidden
+        is_alike = is_alike and facts.writable_masks == known.writable_masks
+        return hostfile.fingerprint(facts, self._rest if is_alike else None)
 
-def _learn(cuts: list[bytes], facts: HostFacts) -> _Pattern | None:
-    """The pattern of a record, if it reads the facts that are known to be in it."""
+
+def _changed(facts: HostFacts, name: str, numbers: Mapping[_Place, int]) -> HostFacts:
+    """The facts with other numbers in some places."""
+    changes: dict[str, dict[Any, int]] = defaultdict(dict)
+    for place, number in numbers.items():
+        for mapping, key in place.facts:
+            changes[mapping][key] = number
+    masks = facts.writable_masks
+    return replace(
+        facts,
+        name=name,
+        values={variant: {**own, **changes[variant]} for variant, own in facts.values.items()},
+        vgic={**facts.vgic, **changes["vgic"]},
+        hidden={**facts.hidden, **changes["hidden"]},
+        writable_masks=None if masks is None else {**masks, **changes["writable_masks"]},
+    )
+
+
+def _learn(cuts: list[bytes]) -> _Pattern | None:
+    """The pattern of a record; None if its facts are at fault, or hold numbers in a way of their own."""
     if any(before.endswith(b"\\") for before in cuts[:-1]):  # a quote within a text, not before a number
         return None
-    ends = {index: number.end() for index, cut in enumerate(cuts) if index and (number := _NUMBER.match(cut))}
+    found = {index: number for index, cut in enumerate(cuts) if index and (number := _NUMBER.match(cut))}
     text = _BEGIN.join(
-        b"%x" % index + cut[ends[index] :] if index in ends else cut for index, cut in enumerate(cuts)
+        b"%x" % index + cut[found[index].end() :] if index in found else cut for index, cut in enumerate(cuts)
     )
     try:
         tree, faults = parse_json(b'{"name": "host", ' + text.removeprefix(b"{"), "", library.LIMITS)
-        numbered = hostfile.decode(tree, "", as_told=True)
+        facts = hostfile.decode(tree, "", as_told=True)
     except InputError:
         return None
     places: dict[int, _Place] = {}
-    for index, digits, mapping, key in _numbers(numbered):
-        known = places.get(index) or _Place(cuts[index][ends[index] :], digits, ())
+    for index, digits, mapping, key in _numbers(facts):
+        known = places.get(index) or _Place(cuts[index][found[index].end() :], digits, ())
         places[index] = _Place(known.after, min(known.digits, digits), (*known.facts, (mapping, key)))
-    if faults or places.keys() != ends.keys():
+    if faults or places.keys() != found.keys():
         return None
-    return _Pattern(cuts, facts, places)
+    if any(found[index].end() > place.digits for index, place in places.items()):
+        return None
+    facts = _changed(facts, "host", {place: int(found[index][1], 16) for index, place in places.items()})
+    return None if any(hostfile.contradictions(facts)) else _Pattern(cuts, facts, places)
 
 
 def _numbers(facts: HostFacts) -> Iterator[tuple[int, int, str, Any]]:

@@ -7,23 +7,16 @@ them, which may be a value that no host reports. It does not depend on order or 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field as attribute
-from functools import cache, reduce
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.arch.fields import Direction, Field, Kind
-from armkvm.arch.idfields import narrow_fields
 from armkvm.arch.vectors import VectorLengths
-from armkvm.catalog import name_of
-from armkvm.migration.agreement import Takers, largest_agreeing, maximal
-from armkvm.state import Acceptance, FieldRules, GuestCpu
-
-Accepts = Callable[[str, frozenset[F]], Acceptance]
-"""What a host, by label, accepts for a vCPU with given features."""
+from armkvm.migration.agreement import largest_agreeing
+from armkvm.migration.fold import Accepts, Fleet, Loss, Obstacle, fold
+from armkvm.state import Acceptance, GuestCpu
 
 # Features that are asked for together, in the order in which a baseline tries to keep them.
 GROUPS: tuple[tuple[F, ...], ...] = (
@@ -37,35 +30,6 @@ NEVER = "no baseline has it"
 """Why features that are not in `GROUPS` are left out, but for PSCI_0_2, which is always there."""
 
 
-class Loss(NamedTuple):
-    """Something the best host could give and the baseline does not, with the hosts that cost it."""
-
-    what: str
-    best: str
-    kept: str
-    because: str
-    hosts: tuple[str, ...]
-    is_field: bool = False
-
-
-class Obstacle(NamedTuple):
-    """A register or field for which no value suits every host.
-
-    `camps` are the hosts by what they insist on, the largest first; leaving out all but one of
-    them removes the obstacle. `takers` are the largest sets of hosts that agree on a value.
-    """
-
-    what: str
-    because: str
-    camps: tuple[tuple[str, tuple[str, ...]], ...]
-    takers: Takers
-
-    @property
-    def to_leave_out(self) -> frozenset[str]:
-        """The fewest hosts without which the rest agree."""
-        return frozenset(host for _, hosts in self.camps[1:] for host in hosts)
-
-
 class Baseline(NamedTuple):
     """The answer for a fleet: what a VM can be given everywhere, or why there is no such thing.
 
@@ -77,83 +41,6 @@ class Baseline(NamedTuple):
     losses: tuple[Loss, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     to_leave_out: frozenset[str] = frozenset()
-
-
-class _Column(NamedTuple):
-    """A field that hosts start unlike: hosts by its value and by the values that stick, as bits.
-
-    However many hosts there are, few are unlike in one field.
-    """
-
-    part: Field
-    kinds: Mapping[tuple[int, int], list[str]]
-
-    @property
-    def reported(self) -> set[int]:
-        return {value for value, _ in self.kinds}
-
-    @property
-    def common(self) -> int:
-        """The values that stick everywhere, as bits."""
-        return reduce(int.__and__, (bits for _, bits in self.kinds))
-
-    def takers(self, value: int) -> frozenset[str]:
-        """The hosts on which a value sticks."""
-        return frozenset(
-            host for (_, bits), hosts in self.kinds.items() if bits >> value & 1 for host in hosts
-        )
-
-
-class _Lowered(NamedTuple):
-    """A field that is kept below the best that some host could give."""
-
-    column: _Column
-    best: int
-    kept: int
-
-    @property
-    def loss(self) -> Loss:
-        part = self.column.part
-        takers = self.column.takers(self.best)
-        return Loss(
-            what=str(part),
-            best=part.told(self.best),
-            kept=part.told(self.kept),
-            because="the most that every host accepts",
-            hosts=tuple(
-                sorted(host for hosts in self.column.kinds.values() for host in hosts if host not in takers)
-            ),
-            is_field=True,
-        )
-
-
-_Kinds = Mapping[tuple[int, FieldRules], list[str]]
-"""Hosts by a register's value and by the rules they go by."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fleet:
-    """The hosts under one choice of features, and what their registers come to together.
-
-    `witnesses` alone have the same obstacles as all hosts.
-    """
-
-    labels: tuple[str, ...]
-    hosts: tuple[Acceptance, ...]
-    registers: dict[RegId, int] = attribute(default_factory=dict)
-    lowered: list[_Lowered] = attribute(default_factory=list)
-    obstacles: list[Obstacle] = attribute(default_factory=list)
-    witnesses: set[str] = attribute(default_factory=set)
-
-    def values(self, reg: RegId) -> list[int]:
-        return [host.initial[reg] for host in self.hosts]
-
-    def kinds(self, values: Sequence[int]) -> _Kinds:
-        """The hosts by these values of a register."""
-        kinds: dict[tuple[int, FieldRules], list[str]] = defaultdict(list)
-        for label, host, value in zip(self.labels, self.hosts, values, strict=True):
-            kinds[value, host.rules].append(label)
-        return kinds
 
 
 def baseline(
@@ -172,7 +59,7 @@ def baseline(
     if not labels:
         raise ValueError("a baseline needs at least one host")
     features, losses = _common_features(offers, wanted)
-    fleet = _fold(labels, features, accepts)
+    fleet = fold(labels, features, accepts)
     for group in GROUPS:
         if fleet.obstacles and features.issuperset(group):
             without = _without(group, fleet, features, accepts)
@@ -182,10 +69,10 @@ def baseline(
     lengths, lost_lengths = _common_lengths(fleet)
     empty = frozenset(feature for feature, common in lengths.items() if not common)
     if empty:
-        fleet = _fold(labels, features - empty, accepts)
+        fleet = fold(labels, features - empty, accepts, fleet)
     losses += lost_lengths
     if fleet.obstacles:
-        obstacles = tuple(fleet.obstacles)
+        obstacles = fleet.obstacles
         agreeing = largest_agreeing(labels, (obstacle.takers for obstacle in obstacles), sizes or {})
         return Baseline(
             hosts=labels,
@@ -202,31 +89,19 @@ def baseline(
         bitmaps=_common_bitmaps(fleet.hosts),
         psci_version=max(set.intersection(*(set(host.psci_versions) for host in fleet.hosts))),
     )
-    losses += [lowered.loss for lowered in fleet.lowered]
-    return Baseline(hosts=labels, guest=guest, losses=tuple(losses))
+    return Baseline(hosts=labels, guest=guest, losses=(*losses, *fleet.losses))
 
 
-def _fold(labels: tuple[str, ...], features: frozenset[F], accepts: Accepts) -> _Fleet:
-    fleet = _Fleet(labels, tuple(accepts(label, features) for label in labels))
-    for reg in fleet.hosts[0].compared:
-        values = fleet.values(reg)
-        if len(set(values)) == 1:
-            fleet.registers[reg] = values[0]
-        else:
-            _fold_register(reg, fleet.kinds(values), fleet)
-    _fold_identity(fleet)
-    return fleet
-
-
-def _without(group: tuple[F, ...], fleet: _Fleet, features: frozenset[F], accepts: Accepts) -> _Fleet | None:
+def _without(group: tuple[F, ...], fleet: Fleet, features: frozenset[F], accepts: Accepts) -> Fleet | None:
     """The fleet without some features, if that leaves fewer obstacles.
 
     The few hosts that show the obstacles are asked first: all hosts together agree on no more.
     """
-    few = _fold(tuple(sorted(fleet.witnesses)), features - set(group), accepts)
+    witnesses = {host for obstacle in fleet.obstacles for host in obstacle.witnesses}
+    few = fold(tuple(sorted(witnesses)), features - set(group), accepts)
     if len(few.obstacles) >= len(fleet.obstacles):
         return None
-    without = _fold(fleet.labels, features - set(group), accepts)
+    without = fold(fleet.labels, features - set(group), accepts, fleet)
     return without if len(without.obstacles) < len(fleet.obstacles) else None
 
 
@@ -262,7 +137,7 @@ def _unheard(offers: Mapping[str, frozenset[F]], wanted: frozenset[F]) -> Iterat
         yield Loss(str(feature), "asked for", "left out", because, tuple(sorted(offers)))
 
 
-def _given_up(group: tuple[F, ...], before: _Fleet, after: _Fleet) -> Loss:
+def _given_up(group: tuple[F, ...], before: Fleet, after: Fleet) -> Loss:
     """A feature left out because of how unlike hosts show it (an algorithm, a version)."""
     left = {obstacle.what for obstacle in after.obstacles}
     removed = [obstacle for obstacle in before.obstacles if obstacle.what not in left]
@@ -275,7 +150,7 @@ def _given_up(group: tuple[F, ...], before: _Fleet, after: _Fleet) -> Loss:
     )
 
 
-def _common_lengths(fleet: _Fleet) -> tuple[dict[F, VectorLengths], list[Loss]]:
+def _common_lengths(fleet: Fleet) -> tuple[dict[F, VectorLengths], list[Loss]]:
     """The longest common prefix of each kind of vector; empty where the hosts share no beginning."""
     kept: dict[F, VectorLengths] = {}
     losses: list[Loss] = []
@@ -302,120 +177,7 @@ def _common_lengths(fleet: _Fleet) -> tuple[dict[F, VectorLengths], list[Loss]]:
     return kept, losses
 
 
-# -- registers ---------------------------------------------------------------------------------
-
-
-def _fold_register(reg: RegId, kinds: _Kinds, fleet: _Fleet) -> None:
-    """Each narrow field by itself; bits of no such field are what they are, and so must agree."""
-    values = {value for value, _ in kinds}
-    some = next(iter(values))
-    unlike = reduce(int.__or__, (value ^ some for value in values))
-    parts = _masked(reg)
-    accepted = zip(*(rules(reg, value) for value, rules in kinds), strict=True)
-    fleet.registers[reg] = some & ~unlike
-    for (part, mask), bits in zip(parts, accepted, strict=True):
-        if mask & unlike:
-            column = _column(part, kinds, bits)
-            fleet.registers[reg] = part.insert(fleet.registers[reg], _fold_field(column, fleet))
-    rest = _ALL_BITS & ~sum(mask for _, mask in parts)
-    if rest & unlike:
-        held = ((value & rest, labels) for (value, _), labels in kinds.items())
-        _agree(f"{name_of(reg)} bits {rest:#x}", reg, held, fleet)
-
-
-@cache
-def _masked(reg: RegId) -> tuple[tuple[Field, int], ...]:
-    """The narrow fields of a register, each with its mask."""
-    encoding = reg.encoding
-    assert encoding is not None  # noqa: S101 - feature ID registers are system registers
-    return tuple((part, part.mask) for part in narrow_fields(encoding))
-
-
-def _column(part: Field, kinds: _Kinds, accepted: Iterable[int]) -> _Column:
-    """One field of a register; `accepted`: what sticks in it on each kind of host, as bits."""
-    column: dict[tuple[int, int], list[str]] = defaultdict(list)
-    for ((value, _), labels), bits in zip(kinds.items(), accepted, strict=True):
-        column[part.extract(value), bits] += labels
-    return _Column(part, column)
-
-
-def _fold_field(column: _Column, fleet: _Fleet) -> int:
-    """The greatest value that sticks everywhere; 0 where there is none."""
-    part, common, reported = column.part, column.common, column.reported
-    if not common:
-        fleet.obstacles.append(_obstacle(column))
-        fleet.witnesses.update(labels[0] for labels in column.kinds.values())
-        return 0
-    value = greatest(part, common, reported)
-    if part.kind is Kind.NAMED:
-        best = greatest(part, reduce(int.__or__, (1 << v for v in reported)), reported)
-        if best != value:
-            fleet.lowered.append(_Lowered(column, best, value))
-    return value
-
-
-def greatest(field: Field, common: int, reported: Iterable[int]) -> int:
-    """Of the values that all hosts accept (bits of `common`) the one that promises most.
-
-    Values of an exact field have no order: one that a host reports beats the safe value.
-    """
-    values = [v for v in range(common.bit_length()) if common >> v & 1]
-    if field.direction is Direction.EXACT:
-        shown = set(reported)
-        return max(values, key=lambda v: (v in shown, v != field.safe, v))
-    return max(values, key=field.rank)
-
-
-def _obstacle(column: _Column) -> Obstacle:
-    """The hosts by the most popular value that each can take part in."""
-    part = column.part
-    candidates = sorted({*column.reported, *([] if part.safe is None else [part.safe])})
-    takers = {value: column.takers(value) for value in candidates}
-    remaining = {label for labels in column.kinds.values() for label in labels}
-    camps: list[tuple[str, tuple[str, ...]]] = []
-    while remaining:
-        value = max(candidates, key=lambda value: len(takers[value] & remaining))
-        camps.append((part.told(value), tuple(sorted(takers[value] & remaining))))
-        remaining -= takers[value]
-    because = "no value of this field sticks on every host"
-    agreeing = maximal(takers.values())
-    return Obstacle(what=str(part), because=because, camps=tuple(camps), takers=agreeing)
-
-
-def _fold_identity(fleet: _Fleet) -> None:
-    """MIDR_EL1 and its like must agree, unless every host lets a VM have its own.
-
-    They are part of the baseline only where they have to be chosen, which takes a capability.
-    """
-    writable = all(host.identity_is_writable for host in fleet.hosts)
-    for reg in fleet.hosts[0].identity:
-        values = fleet.values(reg)
-        if len(set(values)) == 1:
-            continue
-        if writable:
-            fleet.registers[reg] = min(values)
-        else:
-            _agree(name_of(reg), reg, zip(values, ([label] for label in fleet.labels), strict=True), fleet)
-
-
-_ALL_BITS = (1 << 64) - 1
-
-
-def _agree(what: str, reg: RegId, held: Iterable[tuple[int, list[str]]], fleet: _Fleet) -> None:
-    """Bits that no VM can choose: the hosts' own values, which are the baseline's if they are one."""
-    camps: dict[int, list[str]] = {}
-    for value, labels in held:
-        camps.setdefault(value, []).extend(labels)
-    if len(camps) == 1:
-        fleet.registers[reg] = fleet.registers.get(reg, 0) | next(iter(camps))
-        return
-    ordered = sorted(camps.items(), key=lambda camp: (-len(camp[1]), camp[0]))
-    told = tuple((f"{value:#x}", tuple(sorted(members))) for value, members in ordered)
-    fleet.witnesses.update(members[0] for members in camps.values())
-    takers = frozenset(map(frozenset, camps.values()))
-    fleet.obstacles.append(
-        Obstacle(what=what, because="fixed by each host, and unlike", camps=told, takers=takers)
-    )
+# -- firmware --------------------------------------------------------------------------------------
 
 
 def _common_bitmaps(hosts: Sequence[Acceptance]) -> dict[RegId, int]:

@@ -8,8 +8,9 @@ from itertools import combinations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.backends.base import System
-from armkvm.migration.baseline import Accepts, Baseline, baseline
+from armkvm.migration.baseline import Baseline, baseline
 from armkvm.migration.check import Check, check
+from armkvm.migration.fold import Accepts
 from armkvm.migration.pools import Kind
 
 

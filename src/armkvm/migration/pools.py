@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.migration.baseline import GROUPS, NEVER, Accepts, Baseline, Loss, Obstacle, baseline
+from armkvm.migration.baseline import GROUPS, NEVER, Baseline, baseline
+from armkvm.migration.fold import Accepts, Loss, Obstacle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

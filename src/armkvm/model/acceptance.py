@@ -23,6 +23,7 @@ from armkvm.model.vcpu_behaviours import WRITABLE_IMP_ID
 from armkvm.state import Acceptance, FieldRules
 
 _COMPARED = {id_of(reg): reg for reg in (*ID_SPACE, sysreg("CTR_EL0")) if narrow_fields(reg)}
+_COMPARED_IDS = tuple(_COMPARED)
 _IDENTITY = [id_of(sysreg(name)) for name in IMPLEMENTATION]
 _NO_LENGTHS = VectorLengths()
 _ALWAYS = frozenset((F.POWER_OFF, F.PSCI_0_2))
@@ -31,23 +32,23 @@ _NEVER = frozenset((F.VEC,))  # only finalized
 
 def offered(platform: Platform) -> frozenset[F]:
     """Every feature KVM_ARM_VCPU_INIT accepts on a host, taken one by one."""
-    return _ALWAYS | frozenset(filter(platform.offers, platform.facts.features - _NEVER))
+    return _ALWAYS | platform.ground.offered - _NEVER
 
 
 def accepts(platform: Platform, features: Iterable[F]) -> Acceptance:
     """What the host accepts for a vCPU with these features; KvmError if not even those."""
     wanted = frozenset(features) - {F.POWER_OFF}
     _refuse_what_init_refuses(platform, wanted)
-    profile = platform.profile
+    profile, ground = platform.profile, platform.ground
     initial = cast("Mapping[RegId, int]", platform.limits(wanted, mte=False))
     return Acceptance(
         host=platform.facts.name,
         kernel=profile.name,
         features=wanted,
-        sve=platform.sve if F.SVE in wanted else _NO_LENGTHS,
-        sme=platform.sme if F.SME in wanted else _NO_LENGTHS,
+        sve=ground.sve if F.SVE in wanted else _NO_LENGTHS,
+        sme=ground.sme if F.SME in wanted else _NO_LENGTHS,
         initial=initial,
-        compared=tuple(_COMPARED),
+        compared=_COMPARED_IDS,
         rules=_rules(idrules.guest_on(platform, wanted)),
         identity={reg: initial[reg] for reg in _IDENTITY if reg in initial},
         identity_is_writable=WRITABLE_IMP_ID in profile

@@ -5,6 +5,8 @@ Source: Linux arch/arm64/kvm/hypercalls.c.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from armkvm.abi.regid import RegId
@@ -54,7 +56,8 @@ def initial_bitmaps(profile: KernelProfile) -> dict[int, int]:
     return {reg: _INITIAL[reg] for reg in _bitmaps(profile)}
 
 
-def supported_bitmaps(profile: KernelProfile) -> dict[RegId, int]:
+@lru_cache(maxsize=256)
+def supported_bitmaps(profile: KernelProfile) -> Mapping[RegId, int]:
     """The services a kernel implements, by bitmap."""
     return {RegId(reg): _SUPPORTED[reg] for reg in _bitmaps(profile)}
 
@@ -108,6 +111,7 @@ def psci_version(vcpu: Vcpu) -> int:
     return vcpu.vm.psci_version or _newest(vcpu.vm.profile)
 
 
+@lru_cache(maxsize=256)
 def psci_versions(features: frozenset[F], profile: KernelProfile) -> tuple[int, ...]:
     """The PSCI versions a vCPU can be given, oldest first."""
     if F.PSCI_0_2 not in features:

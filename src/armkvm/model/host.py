@@ -24,7 +24,7 @@ from armkvm.model.vector_behaviours import (
     ZFR0_WITH_SME,
 )
 from armkvm.model.vgic.hardware import ASSUMED_CTLR, HostGic
-from armkvm.state import HostFacts
+from armkvm.state import CpuVectors, HostFacts
 
 # Fields that show a feature of the vCPU, and are 0 when it was not asked for. A register without
 # fields named is hidden whole.
@@ -37,6 +37,7 @@ SHOWN_BY: Mapping[F, tuple[tuple[str, tuple[str, ...]], ...]] = {
 }
 ZFR0 = id_of(sysreg("ID_AA64ZFR0_EL1"))
 PFR1 = id_of(sysreg("ID_AA64PFR1_EL1"))
+_MIDR = id_of(sysreg("MIDR_EL1"))
 _PMCR = id_of(sysreg("PMCR_EL0"))
 _NV = field("ID_AA64MMFR2_EL1", "NV")
 _VH = field("ID_AA64MMFR1_EL1", "VH")
@@ -76,51 +77,85 @@ def target_of(midr: int) -> int:
     return _TARGETS.get(parts(midr), GENERIC_V8)
 
 
-class Platform:
-    """What a host offers under a kernel profile. Immutable once built."""
+class Ground:
+    """What a host offers whatever its registers hold: features and vector lengths, under a kernel profile."""
 
-    def __init__(self, facts: HostFacts, profile: KernelProfile) -> None:
-        self.facts = facts
-        self.profile = profile
-        self._limits: dict[tuple[frozenset[F], bool], dict[int, int]] = {}
+    def __init__(self, features: frozenset[F], cpus: tuple[CpuVectors, ...], profile: KernelProfile) -> None:
+        self._features = features
+        self._cpus = cpus
+        self._profile = profile
+        self.offered = frozenset(filter(self._offers, {*features, F.SVE, F.SME}))
 
     @cached_property
     def sve(self) -> VectorLengths:
         """Lengths every SVE vCPU can be given; empty without SVE."""
-        if F.SVE not in self.facts.features:
+        if F.SVE not in self._features:
             return VectorLengths()
-        return virtualisable((cpu.sve for cpu in self.facts.cpus), required=1)
+        return virtualisable((cpu.sve for cpu in self._cpus), required=1)
 
     @cached_property
     def sme(self) -> VectorLengths:
         """Lengths every SME vCPU can be given; may be empty although the CPUs have SME."""
-        if F.SME not in self.facts.features:
+        if F.SME not in self._features:
             return VectorLengths()
-        sets = [cpu.sme for cpu in self.facts.cpus]
+        sets = [cpu.sme for cpu in self._cpus]
         return common(sets) if self._has_unchecked_sme else virtualisable(sets)
 
     @cached_property
     def sve_limit(self) -> int:
         """The vq of a fresh vCPU's Z registers; not always one of `sve`."""
-        return self._limit(self.sve, [cpu.sve for cpu in self.facts.cpus])
+        return self._limit(self.sve, [cpu.sve for cpu in self._cpus])
 
     @cached_property
     def sme_limit(self) -> int:
         """The same in streaming mode, and of ZA. Some kernels offer SME where this is 0."""
         if self._has_unchecked_sme:
             return ARCH_VQ_MAX
-        return self._limit(self.sme, [cpu.sme for cpu in self.facts.cpus])
+        return self._limit(self.sme, [cpu.sme for cpu in self._cpus])
 
     @property
     def _has_unchecked_sme(self) -> bool:
         """Whether the CPUs differ in the smallest length, and the kernel takes that for no limit."""
-        return SME_NEEDS_A_LENGTH not in self.profile and first_partial(c.sme for c in self.facts.cpus) == 1
+        return SME_NEEDS_A_LENGTH not in self._profile and first_partial(c.sme for c in self._cpus) == 1
 
     def _limit(self, offered: VectorLengths, sets: list[VectorLengths]) -> int:
         partial = first_partial(sets)
-        if LARGEST_LENGTH_CHECKED in self.profile or not partial:
+        if LARGEST_LENGTH_CHECKED in self._profile or not partial:
             return offered.max
         return min(partial - 1, common(sets).max)
+
+    def _offers(self, feature: F) -> bool:
+        if feature is F.SVE:
+            return bool(self.sve)
+        if feature is F.SME:
+            has_sme = F.SME in self._features and SME_GUESTS in self._profile
+            if SME_NEEDS_A_LENGTH in self._profile:
+                return has_sme and bool(self.sme)
+            return has_sme and all(cpu.sme for cpu in self._cpus)
+        return True
+
+
+ground_of = lru_cache(maxsize=1024)(Ground)  # the hosts of a fleet have few
+
+
+class Platform:
+    """What a host offers under a kernel profile. Immutable once built."""
+
+    def __init__(self, facts: HostFacts, profile: KernelProfile) -> None:
+        self.facts = facts
+        self.profile = profile
+        self.ground = ground_of(facts.features, facts.cpus, profile)
+        self._limits: dict[tuple[frozenset[F], bool], dict[int, int]] = {}
+
+    @property
+    def sve(self) -> VectorLengths:
+        """Lengths every SVE vCPU can be given; empty without SVE."""
+        return self.ground.sve
+
+    @property
+    def sme(self) -> VectorLengths:
+        """Lengths every SME vCPU can be given; may be empty although the CPUs have SME."""
+        return self.ground.sme
 
     @cached_property
     def physical_target(self) -> int:
@@ -129,7 +164,7 @@ class Platform:
 
     @property
     def _midr(self) -> int:
-        return self.value(id_of(sysreg("MIDR_EL1")))
+        return self.value(_MIDR)
 
     def hardware(self, part: Field) -> int:
         """The CPU's own value of an ID field, also under kernels that hide it; 0 if not known."""
@@ -143,14 +178,7 @@ class Platform:
 
     def offers(self, feature: F) -> bool:
         """Whether KVM_ARM_VCPU_INIT accepts a feature on this host."""
-        if feature is F.SVE:
-            return bool(self.sve)
-        if feature is F.SME:
-            has_sme = F.SME in self.facts.features and SME_GUESTS in self.profile
-            if SME_NEEDS_A_LENGTH in self.profile:
-                return has_sme and bool(self.sme)
-            return has_sme and all(cpu.sme for cpu in self.facts.cpus)
-        return feature in self.facts.features
+        return feature in self.ground.offered
 
     def value(self, reg: RegId, default: int = 0) -> int:
         """The host's own value of a register, as a plain vCPU sees it."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from armkvm.abi.vcpu_features import (
     BITS_6_1,
@@ -143,13 +144,17 @@ class KernelProfile:
 
         ValueError if it cannot have these alone.
         """
-        profile = self
-        # What others build on is added before and taken away after them.
-        for name in sorted((n for n in seen if not seen[n]), key=_depth, reverse=True):
-            profile = profile.without_behaviour(name)
-        for name in sorted((n for n in seen if seen[n]), key=_depth):
-            profile = profile.with_behaviour(name)
-        return profile
+        return _as_seen(self, frozenset(seen.items())) if seen else self
+
+
+@lru_cache(maxsize=1024)  # hosts of a fleet that were seen to be alike have one profile
+def _as_seen(profile: KernelProfile, seen: frozenset[tuple[str, bool]]) -> KernelProfile:
+    # What others build on is added before and taken away after them.
+    for name, has in sorted(seen, key=lambda each: (-_depth(each[0]), each)):
+        profile = profile if has else profile.without_behaviour(name)
+    for name, has in sorted(seen, key=lambda each: (_depth(each[0]), each)):
+        profile = profile.with_behaviour(name) if has else profile
+    return profile
 
 
 def _behaviour(name: str) -> Behaviour:

@@ -113,11 +113,14 @@ def _names(profile: KernelProfile) -> dict[int, F]:
     return {number: name for name, number in profile.feature_bits.items() if name is not F.VEC}
 
 
+_ALWAYS_OFFERED = frozenset((F.POWER_OFF, F.PSCI_0_2, F.HAS_EL2_E2H0))
+
+
 def check_features(platform: Platform, wanted: frozenset[F], *, has_mte: bool) -> Refused | None:
     """Whether the host offers these features, and together."""
-    for feature in sorted(wanted - {F.POWER_OFF, F.PSCI_0_2, F.HAS_EL2_E2H0}):
-        if not platform.offers(feature):
-            return Refused(rules.FEATURE_NOT_OFFERED, f"{feature} on {platform.facts.name}")
+    missing = wanted - _ALWAYS_OFFERED - platform.ground.offered
+    if missing:
+        return Refused(rules.FEATURE_NOT_OFFERED, f"{min(missing)} on {platform.facts.name}")
     if F.HAS_EL2_E2H0 in wanted and F.HAS_EL2 in wanted and not platform.offers(F.HAS_EL2_E2H0):
         return Refused(rules.FEATURE_NOT_OFFERED, f"{F.HAS_EL2_E2H0} on {platform.facts.name}")
     if (F.PTRAUTH_ADDRESS in wanted) != (F.PTRAUTH_GENERIC in wanted):

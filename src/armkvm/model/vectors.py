@@ -233,8 +233,8 @@ def reset(vcpu: Vcpu) -> None:
     """What KVM_ARM_VCPU_INIT does: lengths back to the default until final, contents to zero."""
     platform = vcpu.vm.platform
     if vcpu.phase is not Phase.READY:
-        vcpu.sve_max_vq = platform.sve_limit if F.SVE in vcpu.features else 0
-        vcpu.sme_max_vq = platform.sme_limit if F.SME in vcpu.features else 0
+        vcpu.sve_max_vq = platform.ground.sve_limit if F.SVE in vcpu.features else 0
+        vcpu.sme_max_vq = platform.ground.sme_limit if F.SME in vcpu.features else 0
     clear(vcpu)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from armkvm.catalog import name_of
-from armkvm.migration.baseline import Baseline, Loss, Obstacle
+from armkvm.migration.baseline import Baseline
+from armkvm.migration.fold import Loss, Obstacle
 from armkvm.migration.journeys import Difference
 from armkvm.report.table import Table
 from armkvm.state import GuestCpu

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
-from armkvm.migration.baseline import Baseline, Loss, Obstacle
+from armkvm.migration.baseline import Baseline
 from armkvm.migration.check import Direction
 from armkvm.migration.findings import Finding
+from armkvm.migration.fold import Loss, Obstacle
 from armkvm.report import baselines
 from armkvm.report.page.parts import BITS, Block
 
