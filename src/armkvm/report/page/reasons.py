@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -142,16 +143,20 @@ def table(
 
 
 def _where(what: str, *values: str) -> tuple[str, str]:
-    """A field's bits in its register, and those in which two of its values differ."""
+    """A field's bits in its register, "" for a whole one; and those in which two values differ."""
     part = _field(what)
-    if part is None:
-        return "", ""
+    bits, lsb = (part.bits, part.lsb) if part is not None else ("", 0)
     numbers = list(_numbers(values))
-    if len(numbers) < 2:
-        return part.bits, ""
-    unlike = (numbers[0] ^ numbers[1]) << part.lsb
-    bits = [str(n) for n in range(63, -1, -1) if unlike >> n & 1]
-    return part.bits, f"bit{'s' * (len(bits) > 1)} {', '.join(bits)}" if bits else ""
+    return bits, _named((numbers[0] ^ numbers[1]) << lsb) if len(numbers) > 1 else ""
+
+
+def _named(unlike: int) -> str:
+    """Bits of a register as Arm writes them, ``bits 31:24, 12``; of what is wider than 64 bits none."""
+    if not 0 < unlike < 1 << 64:
+        return ""
+    runs = ((63 - run.start(), 64 - run.end()) for run in re.finditer("1+", f"{unlike:064b}"))
+    told = ", ".join(str(high) if high == low else f"{high}:{low}" for high, low in runs)
+    return f"bit{'s' * (unlike.bit_count() > 1)} {told}"
 
 
 def _field(what: str) -> Field | None:
