@@ -10,6 +10,7 @@ from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.migration.baseline import Baseline, Loss, Obstacle
 from armkvm.migration.check import Direction
+from armkvm.migration.drift import Drift
 from armkvm.migration.findings import Finding
 from armkvm.report import baselines
 from armkvm.report.page.parts import BITS, Block
@@ -117,6 +118,27 @@ def both(found: Baseline, sizes: Mapping[str, int]) -> tuple[Block, ...]:
         return (obstacles(found.obstacles, sizes, "No vCPU suits both: no value of these does"),)
     guest = Block("What both accept", headings=("", ""), rows=tuple(baselines.guest_rows(found.guest)))
     return (guest, costs(found.losses, sizes)) if found.losses else (guest,)
+
+
+# -- what differs between two kernels --------------------------------------------------------------
+
+
+def drifts(found: Sequence[Drift], heading: str) -> Block:
+    """Ids that drifted alike, with the value on either side; what their reasons share stands above them."""
+    heads = {each.because.partition(": ")[0] for each in found}
+    same = len(heads) == 1
+    rows = [
+        (
+            each.what,
+            *_where(each.what, each.before, each.after),
+            _brief(each.before),
+            _brief(each.after),
+            each.because.partition(": ")[2] if same else each.because,
+        )
+        for each in found
+    ]
+    lines = tuple(map(_sentence, heads)) if same else ()
+    return table(heading, lines, ("What", BITS, "Differ in", "Before", "After", "Because"), rows)
 
 
 # -- tables ----------------------------------------------------------------------------------------
