@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 FLEET = ("pools", "neoverse-v1", "neoverse-n2", "neoverse-n1", "max")
-VERBS = [FLEET, ("baseline", "neoverse-v1", "neoverse-n1"), ("check", "neoverse-v1", "neoverse-n2")]
+DRIFT = ("drift", "max?kernel=6.1", "max")
+VERBS = [
+    FLEET,
+    ("baseline", "neoverse-v1", "neoverse-n1"),
+    ("check", "neoverse-v1", "neoverse-n2"),
+    DRIFT,
+]
 BOTH = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 # Every visible text against what is behind it: WCAG 2's ratio, for large text 3 and else 4.5.
@@ -114,6 +120,28 @@ def test_what_a_thing_costs_unfolds_by_keyboard(opened: Opened) -> None:
     page.press(Keys.SPACE)
     (row,) = (row for row in page.rows("#vcpu details") if row[0] == "ID_AA64PFR0_EL1.SEL2")
     assert row[1:3] == ["39:36", "bit 36"]
+
+
+@BOTH
+def test_by_keyboard_alone_through_a_drift(opened: Opened, scheme: str) -> None:
+    """What must match stands open; the rest is one Tab and one key away."""
+    page = opened(*DRIFT, scheme=scheme)
+    must = {row[0]: row[1:] for row in page.rows("#must-match")}
+    assert must["ID_AA64MMFR2_EL1.NV"] == ["27:24", "bit 25", "0x2 (FEAT_NV2)", "0x0 (not implemented)"]
+    assert "the guest sees the new one" in page.one("#must-match").text
+    folded = page.one("#translatable table")
+    assert not folded.is_displayed()
+    for _ in range(12):
+        page.press(Keys.TAB)
+        if page.focus.tag_name == "summary":
+            break
+    assert page.focus.text == "Changed value: 13"
+    page.press(Keys.ENTER)
+    assert folded.is_displayed()
+    translatable = {row[0]: row[1:] for row in page.rows("#translatable")}
+    assert translatable["ID_AA64DFR0_EL1.DebugVer"][:2] == ["3:0", "bits 3:2"]
+    assert len(page.all("#translatable td.bits .strip")) == 9
+    assert page.complaints() == []
 
 
 @BOTH

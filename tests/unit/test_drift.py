@@ -55,5 +55,15 @@ def test_only_fields_that_the_kernel_refuses_must_match() -> None:
     assert all(each.before != each.after for each in found.values())
 
 
+def test_a_set_of_lengths_is_told_in_quadwords_and_refused_not_dropped() -> None:
+    before, after = (ModelSystem(*library.find(name, "7.3")) for name in ("max", "max-vq4"))
+    (found,) = drift(before, after).drifts
+    assert (found.what, found.before, found.after) == ("KVM_REG_ARM64_SVE_VLS", "1-16", "1-4")
+    assert found.treatment == "must match"
+    assert "refuses the old set" in found.because
+    (back,) = drift(after, before).drifts
+    assert back.treatment == "translatable"
+
+
 def test_one_kernel_does_not_drift() -> None:
     assert drifts("neoverse-v1", "7.3", "7.3") == {}

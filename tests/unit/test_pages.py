@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.browser import fleets
 
+from armkvm.backends.model import ModelSystem
 from armkvm.cli.main import run
-from armkvm.report.page import fleet, parts, reasons
+from armkvm.hosts import library
+from armkvm.migration.drift import drift
+from armkvm.report.page import fleet, kernels, parts, reasons
 from armkvm.report.page.render import render
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ VERBS = [
     ("baseline", "neoverse-v1", "neoverse-n1"),
     ("check", "neoverse-v1", "neoverse-n2"),
     ("check", "neoverse-v1", "neoverse-v1"),
+    ("drift", "max?kernel=6.1", "max"),
+    ("drift", "max?kernel=6.1", "max?kernel=6.1"),
 ]
 
 
@@ -163,6 +168,59 @@ def test_the_deciding_bits_of_a_field_are_told(page_of: PageOf) -> None:
     texts = data["texts"]
     rows = [[texts[word] for word in row] for table in data["tables"] for row in table["rows"]]
     assert ["ID_AA64MMFR2_EL1.EVT", "59:56", "bit 57"] in [row[:3] for row in rows]
+
+
+def drifted(before: str, after: str) -> parts.Page:
+    one, two = (ModelSystem(*library.find("max", at)) for at in (before, after))
+    return kernels.drift((before, after), drift(one, two))
+
+
+def test_what_must_match_stands_open_and_the_rest_unfolds() -> None:
+    page = drifted("6.1", "7.3")
+    assert [section.key for section in page.sections] == [
+        "overview",
+        "must-match",
+        "translatable",
+        "droppable",
+    ]
+    overview, must, *rest = page.sections
+    assert overview.blocks[0].rows == (("Appeared", "", "", "16"), ("Changed value", "2", "13", ""))
+    assert not page.good
+    assert (len(must.blocks), must.folds) == (1, ())
+    assert all((one.blocks, len(one.folds)) == ((), 1) for one in rest)
+
+
+def test_a_drift_is_told_by_field_and_bits_with_what_its_reasons_share_said_once() -> None:
+    (must,) = (section for section in drifted("7.3", "6.1").sections if section.key == "must-match")
+    vanished, changed = must.blocks
+    assert vanished.headings == ("What", "Before")
+    assert changed.lines == ("The kernel there refuses the old value with EINVAL.",)
+    rows = {row[0]: row[1:] for row in changed.rows}
+    assert rows["ID_AA64MMFR1_EL1.HCX"] == (
+        *("43:40", "bit 40", "0x1 (FEAT_HCX)", "0x0 (not implemented)"),
+        "ID_AA64MMFR1_EL1.HCX is 0x1, and this kernel fixes it at 0x0",
+    )
+    assert rows["CCSIDR_EL1(0)"][:2] == ("", "bits 30:28, 19:13, 4:3")
+
+
+def test_where_nothing_drifts_the_page_says_so() -> None:
+    page = drifted("7.3", "7.3")
+    assert page.good
+    assert [section.lines for section in page.sections] == [("Nothing.",)]
+    assert page.lines[0] == "No drift: a vCPU is the same under both."
+
+
+def test_unlike_cpus_are_told_on_a_drifts_page(page_of: PageOf) -> None:
+    says = "By MIDR_EL1 these are unlike CPUs; not all is the kernel's doing."
+    assert says in Read(page_of("drift", "neoverse-v1", "neoverse-n1")).texts
+    assert says not in Read(page_of("drift", "neoverse-v1", "neoverse-v1")).texts
+
+
+def test_names_of_strangers_are_text_on_a_drifts_page(tmp_path: Path, page_of: PageOf) -> None:
+    stranger = str(fleets.hostile(tmp_path / "fleet") / f"{fleets.HOSTILE}.json")
+    read = Read(page_of("drift", stranger, stranger))
+    assert not any(tag in {"img", "b"} for tag, _ in read.tags)
+    assert any(fleets.HOSTILE in text for text in read.texts)
 
 
 def test_tables_are_of_bounded_length() -> None:

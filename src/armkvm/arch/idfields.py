@@ -106,7 +106,12 @@ class FieldValue(NamedTuple):
 
 def describe(reg: SysReg, value: int) -> tuple[FieldValue, ...]:
     """Every named field, and reserved bits where they are not what they should be."""
-    rows = (FieldValue(field, field.extract(value)) for field in fields_of(reg))
+    return described(fields_of(reg), value)
+
+
+def described(fields: tuple[Field, ...], value: int) -> tuple[FieldValue, ...]:
+    """The same for any register that `fields` tile, be it a feature ID register or not."""
+    rows = (FieldValue(field, field.extract(value)) for field in fields)
     return tuple(row for row in rows if row.field.kind is Kind.NAMED or row.value != _resting(row.field))
 
 

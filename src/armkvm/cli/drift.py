@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from armkvm.cli import given
+from armkvm.cli import given, page
 from armkvm.cli.outcome import DONE, FINDINGS, Outcome
 from armkvm.cli.terminal import say
 from armkvm.migration.drift import drift
@@ -18,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("before", metavar="A", help="the CPU under the kernel that VMs come from")
     parser.add_argument("after", metavar="B", help="the same CPU under the kernel that they go to")
+    page.arguments(parser)
 
 
 def run(args: argparse.Namespace) -> Outcome:
@@ -26,4 +27,8 @@ def run(args: argparse.Namespace) -> Outcome:
         found = drift(before, after)
     if not found.same_cpu:
         say(f"note: {args.before} and {args.after} are unlike CPUs; not all is the kernel's doing")
+    if args.html is not None:
+        from armkvm.report.page import kernels
+
+        page.write(args.html, kernels.drift((args.before, args.after), found))
     return Outcome(DONE if found.harmless else FINDINGS, drifting.text(found), drifting.tree(found))

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from armkvm import catalog
+from armkvm.abi import vls
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.structs import is_feature_id
 from armkvm.arch.idfields import FIELDS, differences, field
 from armkvm.backends.base import Feature, System
 from armkvm.catalog import id_of, parse
 from armkvm.errors import errno_name
+from armkvm.migration.advice import Code
 from armkvm.migration.check import Config, features_of, fresh
 from armkvm.migration.deciding import explain
 from armkvm.migration.findings import Finding, in_hex
 from armkvm.migration.ordering import VOLATILE
+from armkvm.migration.plan import LENGTHS
 from armkvm.migration.rehearsal import Rehearsal, rehearse
 from armkvm.migration.snapshot import VcpuState, VmConfig, sorted_features
 
@@ -49,7 +52,10 @@ class Treatment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """One id that differs; `field` where it is a field of an ID register. "" where there is no value."""
+    """One id that differs; `field` where it is a field of an ID register. "" where there is no value.
+
+    Values are numbers, with Arm's name for them where a field has one, and sets of lengths in quadwords.
+    """
 
     reg: RegId
     change: Change
@@ -179,7 +185,9 @@ def _changed(old: VcpuState, new: VcpuState, told: Told) -> Iterator[Drift]:
 def _values(reg: RegId, held: bytes, there: bytes, told: Told) -> Iterator[Drift]:
     """One change, or one for each field of an ID register."""
     encoding = reg.encoding
-    if encoding is None or encoding not in FIELDS:
+    if reg in LENGTHS:
+        rows = [("", str(vls.decode(held)), str(vls.decode(there)))]
+    elif encoding is None or encoding not in FIELDS:
         rows = [("", in_hex(held), in_hex(there))]
     else:
         parts = differences(encoding, _number(held), _number(there))
@@ -209,7 +217,9 @@ def _outcome(told: Told, reg: RegId, name: str = "") -> tuple[Treatment, str]:
             Treatment.TRANSLATABLE,
             "the kernel there keeps the old value when it is written before the guest runs",
         )
-    if finding.errno is None:
+    if finding.code is Code.VECTOR_LENGTHS:
+        because = f"the kernel there refuses the old set: {finding.why}"
+    elif finding.errno is None:
         because = "the kernel there takes the old value and drops it; the guest sees the new one"
     else:
         because = f"the kernel there refuses the old value with {errno_name(finding.errno)}: {finding.why}"

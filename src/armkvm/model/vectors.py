@@ -13,6 +13,7 @@ from __future__ import annotations
 from armkvm.abi import vls
 from armkvm.abi.regid import P_BYTES, SVE_FFR, SVE_P, Z_BYTES, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch import vectorfields
 from armkvm.arch.idfields import field
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
 from armkvm.catalog import id_of
@@ -31,7 +32,7 @@ from armkvm.state import Phase
 
 Z_COUNT, P_COUNT = 32, 16
 FFR_INDEX = P_COUNT  # FFR is kept as the register after P15
-SM, ZA = 1, 2  # SVCR
+SM, ZA = (vectorfields.field("SVCR", name).mask for name in ("SM", "ZA"))
 
 _SVE_VLS = int(RegId.sve_vls())
 _Z_PREFIX = RegId.z(0) >> 16

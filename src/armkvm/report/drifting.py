@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from armkvm.migration.drift import Drift, Drifted
+from armkvm.migration.drift import Drift, Drifted, Treatment
 from armkvm.report.table import Table
+
+_NONE = "no drift: a vCPU is the same under both"
+
+
+def says(found: Drifted) -> str:
+    """All of it in a sentence."""
+    told = _counts(found) if found.drifts else _NONE
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def text(found: Drifted) -> list[str | Table]:
     """For people: ids that differ in name only share a line."""
     if not found.drifts:
-        return ["no drift: a vCPU is the same under both"]
+        return [_NONE]
     groups: dict[tuple[str, ...], list[Drift]] = {}
     for each in found.drifts:
         key = (each.change, each.treatment, each.because, each.before, each.after)
@@ -21,13 +29,18 @@ def text(found: Drifted) -> list[str | Table]:
         (_names(alike), change, before or "-", after or "-", treatment, because)
         for (change, treatment, because, before, after), alike in groups.items()
     ]
-    counts = Counter(each.treatment.value for each in found.drifts)
     return [
         f"with  {'+'.join(map(str, found.features))}",
-        ", ".join(f"{count} {word}" for word, count in counts.items()),
+        _counts(found),
         "",
         Table(("WHAT", "CHANGE", "BEFORE", "AFTER", "TREATMENT", "BECAUSE"), rows),
     ]
+
+
+def _counts(found: Drifted) -> str:
+    """How many there are of each class, what matters most first."""
+    counts = Counter(each.treatment for each in found.drifts)
+    return ", ".join(f"{counts[each]} {each.value}" for each in reversed(Treatment) if counts[each])
 
 
 def _names(alike: list[Drift]) -> str:

@@ -116,8 +116,10 @@ def _meaning(reg: RegId, value: int) -> list[tuple[str, str]]:
     encoding = catalog.accessed_register(reg)
     if encoding is None:
         return []
-    from armkvm.arch.idfields import FIELDS, describe
+    from armkvm.arch import gicfields, idfields, vectorfields
 
-    if encoding not in FIELDS:
-        return []
-    return [(row.field.name, f"{row.value:#x}  {row.meaning}".rstrip()) for row in describe(encoding, value)]
+    for known in (idfields.FIELDS, vectorfields.FIELDS, gicfields.FIELDS):
+        if encoding in known:
+            rows = idfields.described(known[encoding], value)
+            return [(row.field.name, f"{row.value:#x}  {row.meaning}".rstrip()) for row in rows]
+    return []

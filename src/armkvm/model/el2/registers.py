@@ -12,6 +12,7 @@ from __future__ import annotations
 from armkvm.arch.accesses import access_name, find_access
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import sysreg
+from armkvm.arch.vectorfields import field
 from armkvm.catalog import id_of
 from armkvm.cpu.exceptions import Unmodelled
 from armkvm.cpu.port import CPACR_EL1, SMCR_EL1, ZCR_EL1, Refusal
@@ -20,7 +21,7 @@ from armkvm.model.guest_registers import GuestRegisters
 from armkvm.model.sysregs.catalogue import BY_ID
 from armkvm.model.vcpu import Vcpu
 
-LEN = 0xF
+LEN = field("ZCR_EL2", "LEN").mask
 _SCTLR_M = 1
 _CRN_CACHE, _CRM_AT = 7, (8, 9)
 

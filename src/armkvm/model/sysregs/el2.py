@@ -6,12 +6,13 @@ Source: Linux arch/arm64/kvm/sys_regs.c, nested.c (6.16 to 7.3).
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.vectorfields import named_bits
 from armkvm.model.sysregs.table import Row, Visible, all_of, rows, stored_under, to, while_field, with_feature
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vcpu_behaviours import SCTLR_EL2_RES1
 from armkvm.model.vector_behaviours import EL2_LENGTHS_MASKED
 
-_LEN, _SMCR_EZT0, _SMCR_FA64 = 0xF, 1 << 30, 1 << 31
+_ZCR, _SMCR = named_bits("ZCR_EL2"), named_bits("SMCR_EL2")
 
 _EL2 = with_feature(F.HAS_EL2)
 
@@ -57,13 +58,13 @@ ROWS: list[Row] = [
         "ZCR_EL2",
         visible=_el2_and(with_feature(F.SVE)),
         reset=to(0),
-        read=stored_under(_LEN, EL2_LENGTHS_MASKED),
+        read=stored_under(_ZCR, EL2_LENGTHS_MASKED),
     ),
     *rows(
         "SMCR_EL2",
         visible=_el2_and(with_feature(F.SME)),
         reset=to(0),
-        read=stored_under(_SMCR_FA64 | _SMCR_EZT0 | _LEN, EL2_LENGTHS_MASKED),
+        read=stored_under(_SMCR, EL2_LENGTHS_MASKED),
     ),
     *rows("SCTLR2_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "SCTLRX")), reset=to(0)),
     *rows("TCR2_EL2", visible=_el2_and(while_field("ID_AA64MMFR3_EL1", "TCRX")), reset=to(0)),

@@ -7,6 +7,7 @@ recorded; other designs may keep other reserved bits.
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch import vectorfields
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
@@ -28,15 +29,16 @@ KEPT: dict[int, int] = {
 _ZCR, _SMCR = (int(id_of(sysreg(name))) for name in ("ZCR_EL1", "SMCR_EL1"))
 _SME = field("ID_AA64PFR1_EL1", "SME")
 _PFR1 = int(id_of(_SME.register))
-_LEN, _FA64, _EZT0 = 0xF, 1 << 31, 1 << 30
+_ZCR_BITS, _SMCR_BITS = (vectorfields.named_bits(name) for name in ("ZCR_EL1", "SMCR_EL1"))
+_EZT0 = vectorfields.field("SMCR_EL1", "EZT0").mask
 
 
 def of_vectors(vcpu: Vcpu) -> dict[int, int]:
     """The masks of the two that control vectors, which meet hardware only when the guest runs."""
     masks = {}
     if F.SVE in vcpu.features:
-        masks[_ZCR] = _LEN
+        masks[_ZCR] = _ZCR_BITS
     if F.SME in vcpu.features:
         has_zt0 = _SME.extract(vcpu.id_limits[_PFR1]) >= 2
-        masks[_SMCR] = _LEN | _FA64 | (_EZT0 if has_zt0 else 0)
+        masks[_SMCR] = _SMCR_BITS if has_zt0 else _SMCR_BITS & ~_EZT0
     return masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -9,6 +10,7 @@ from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.migration.baseline import Baseline
 from armkvm.migration.check import Direction
+from armkvm.migration.drift import Drift
 from armkvm.migration.findings import Finding
 from armkvm.migration.fold import Loss, Obstacle
 from armkvm.report import baselines
@@ -119,6 +121,27 @@ def both(found: Baseline, sizes: Mapping[str, int]) -> tuple[Block, ...]:
     return (guest, costs(found.losses, sizes)) if found.losses else (guest,)
 
 
+# -- what differs between two kernels --------------------------------------------------------------
+
+
+def drifts(found: Sequence[Drift], heading: str) -> Block:
+    """Ids that drifted alike, with the value on either side; what their reasons share stands above them."""
+    heads = {each.because.partition(": ")[0] for each in found}
+    same = len(heads) == 1
+    rows = [
+        (
+            each.what,
+            *_where(each.what, each.before, each.after),
+            _brief(each.before),
+            _brief(each.after),
+            each.because.partition(": ")[2] if same else each.because,
+        )
+        for each in found
+    ]
+    lines = tuple(map(_sentence, heads)) if same else ()
+    return table(heading, lines, ("What", BITS, "Differ in", "Before", "After", "Because"), rows)
+
+
 # -- tables ----------------------------------------------------------------------------------------
 
 
@@ -143,16 +166,20 @@ def table(
 
 
 def _where(what: str, *values: str) -> tuple[str, str]:
-    """A field's bits in its register, and those in which two of its values differ."""
+    """A field's bits in its register, "" for a whole one; and those in which two values differ."""
     part = _field(what)
-    if part is None:
-        return "", ""
+    bits, lsb = (part.bits, part.lsb) if part is not None else ("", 0)
     numbers = list(_numbers(values))
-    if len(numbers) < 2:
-        return part.bits, ""
-    unlike = (numbers[0] ^ numbers[1]) << part.lsb
-    bits = [str(n) for n in range(63, -1, -1) if unlike >> n & 1]
-    return part.bits, f"bit{'s' * (len(bits) > 1)} {', '.join(bits)}" if bits else ""
+    return bits, _named((numbers[0] ^ numbers[1]) << lsb) if len(numbers) > 1 else ""
+
+
+def _named(unlike: int) -> str:
+    """Bits of a register as Arm writes them, ``bits 31:24, 12``; of what is wider than 64 bits none."""
+    if not 0 < unlike < 1 << 64:
+        return ""
+    runs = ((63 - run.start(), 64 - run.end()) for run in re.finditer("1+", f"{unlike:064b}"))
+    told = ", ".join(str(high) if high == low else f"{high}:{low}" for high, low in runs)
+    return f"bit{'s' * (unlike.bit_count() > 1)} {told}"
 
 
 def _field(what: str) -> Field | None:
