@@ -138,8 +138,8 @@ def _agreement(
 ) -> Agreement:
     """Each narrow field by itself; bits of no such field are what they are, and so must agree."""
     kinds: dict[tuple[int, FieldRules], list[str]] = defaultdict(list)
-    for value, rule, label in zip(values, rules, labels, strict=True):
-        kinds[value, rule].append(label)
+    for kind, label in zip(zip(values, rules, strict=True), labels, strict=True):
+        kinds[kind].append(label)
     parts = _masked(reg)
     accepted = zip(*(rule(reg, value) for value, rule in kinds), strict=True)
     unlike = reduce(int.__or__, (value ^ values[0] for value, _ in kinds))

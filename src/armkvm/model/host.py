@@ -41,6 +41,7 @@ _MIDR = id_of(sysreg("MIDR_EL1"))
 _PMCR = id_of(sysreg("PMCR_EL0"))
 _NV = field("ID_AA64MMFR2_EL1", "NV")
 _VH = field("ID_AA64MMFR1_EL1", "VH")
+_PFR0 = id_of(sysreg("ID_AA64PFR0_EL1"))
 _EL0 = field("ID_AA64PFR0_EL1", "EL0")
 PFR1_MTE = field("ID_AA64PFR1_EL1", "MTE")
 
@@ -145,6 +146,7 @@ class Platform:
         self.facts = facts
         self.profile = profile
         self.ground = ground_of(facts.features, facts.cpus, profile)
+        self._all: dict[str, dict[int, int]] = {}
         self._limits: dict[tuple[frozenset[F], bool], dict[int, int]] = {}
 
     @property
@@ -171,8 +173,7 @@ class Platform:
         reg = id_of(part.register)
         if reg in self.facts.hidden:
             return part.extract(self.facts.hidden[reg])
-        cpu = cpu_of(self._midr)
-        if part == _NV and cpu:
+        if part is _NV and (cpu := cpu_of(self._midr)):
             return cpu.nv
         return part.extract(self.value(reg))
 
@@ -206,10 +207,10 @@ class Platform:
             return (f"the host's GIC is not known; ICC_CTLR_EL1 is assumed to be {ASSUMED_CTLR:#x}",)
         return ()
 
-    @cached_property
+    @property
     def has_aarch32_el0(self) -> bool:
         """Whether guests can use AArch32 at EL0 on every CPU."""
-        return _EL0.extract(self.value(id_of(_EL0.register))) == 2
+        return _EL0.extract(self.value(_PFR0)) == 2
 
     @cached_property
     def masks(self) -> Masks:
@@ -233,14 +234,20 @@ class Platform:
         return self._limits[key]
 
     def _compute_limits(self, features: frozenset[F], mte: bool) -> dict[int, int]:
-        shown, space = self.facts.values[self._variant(features)], feature_ids()
-        limits = _NOTHING | {reg: value for reg, value in shown.items() if reg in space}
+        limits = self._shown(self._variant(features)).copy()
         for reg, mask in _hidden_without(features, ZFR0_WITH_SME in self.profile):
             if reg in limits:
                 limits[reg] &= ~mask
         if mte and PFR1 in limits:
             limits[PFR1] = PFR1_MTE.insert(limits[PFR1], 3 if "mte3" in self.facts.cpu_flags else 2)
         return limits
+
+    def _shown(self, variant: str) -> dict[int, int]:
+        """The feature ID registers as vCPUs of a variant are shown them with every feature on."""
+        if variant not in self._all:
+            values, space = self.facts.values[variant], feature_ids()
+            self._all[variant] = _NOTHING | {reg: value for reg, value in values.items() if reg in space}
+        return self._all[variant]
 
     def _variant(self, features: frozenset[F]) -> str:
         if F.HAS_EL2 in features:

@@ -101,18 +101,37 @@ def accepted(guest: Guest, reg: SysReg, limit: int) -> tuple[int, ...]:
     """
     writable = 0 if is_ignored(guest, reg) else guest.masks.effective.get(reg, 0)
     has_check = reg in _CHECKS or any(part.register == reg for part, _ in guest.hardware)
+    if has_check:
+        return tuple(_tried(guest, part, limit, writable) for part in narrow_fields(reg))
+    return tuple([sticking[limit >> lsb & low] for lsb, low, sticking in _by_field(reg, writable)])
 
-    def sticking(part: Field) -> int:
-        now = part.extract(limit)
-        if part.mask & ~writable:
-            return 1 << now
-        if not has_check:
-            return accepted_bits(part, now)
-        tried = ((value, part.insert(limit, value)) for value in accepted_values(part, now) if value != now)
-        kept = (1 << value for value, written in tried if own_check(guest, reg, written, limit) == written)
-        return sum(kept, 1 << now)
 
-    return tuple(map(sticking, narrow_fields(reg)))
+def _tried(guest: Guest, part: Field, limit: int, writable: int) -> int:
+    """The values of a field that stick, of a register with a check of its own."""
+    now = part.extract(limit)
+    if part.mask & ~writable:
+        return 1 << now
+    tried = ((value, part.insert(limit, value)) for value in accepted_values(part, now) if value != now)
+    kept = (1 << v for v, written in tried if own_check(guest, part.register, written, limit) == written)
+    return sum(kept, 1 << now)
+
+
+class _Sticking(dict[int, int]):
+    """By a field's limit the values that stick, as bits; worked out when first asked for."""
+
+    def __init__(self, part: Field, writable: int) -> None:
+        self._part = part
+        self._is_open = not part.mask & ~writable
+
+    def __missing__(self, limit: int) -> int:
+        bits = self[limit] = accepted_bits(self._part, limit) if self._is_open else 1 << limit
+        return bits
+
+
+@lru_cache(maxsize=1024)
+def _by_field(reg: SysReg, writable: int) -> tuple[tuple[int, int, _Sticking], ...]:
+    """The narrow fields of a register without a check of its own: lsb, mask shifted there, what sticks."""
+    return tuple((part.lsb, part.mask >> part.lsb, _Sticking(part, writable)) for part in narrow_fields(reg))
 
 
 # -- checks of their own -----------------------------------------------------------------------
