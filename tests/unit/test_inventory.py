@@ -14,7 +14,7 @@ from tests.exchange import samples
 from armkvm.cli.main import run
 from armkvm.documents import Limits, parse_json
 from armkvm.errors import Fault, InputError
-from armkvm.hosts import hostfile, inventory, library
+from armkvm.hosts import hostfile, inventory, library, patterns
 from armkvm.hosts.hostfile import fingerprint
 from armkvm.hosts.inventory import Inventory, is_inventory, read_into
 
@@ -91,6 +91,7 @@ def test_equal_records_are_parsed_once(tmp_path: Path, monkeypatch: pytest.Monke
         return parse_json(data, source, limits)
 
     monkeypatch.setattr(inventory, "parse_json", parse)
+    monkeypatch.setattr(patterns, "parse_json", parse)
     assert len(read(lines(tmp_path / "f.jsonl"))) == 4
     assert len(parsed) == 2
 

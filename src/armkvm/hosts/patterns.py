@@ -1,16 +1,15 @@
 """Records alike but for their numbers, as most kinds of host in a fleet are: one read, the rest told apart.
 
-A record is cut where numbers begin. One that begins as another did is learned: which cut holds the
-number of which register. From then on a record that begins so is those facts, with other numbers where
-its cuts differ. Whatever a pattern does not read, such as a number that is too large, is read as any
-other record.
+A record is cut where numbers begin, and learned: which cut holds the number of which register. From then
+on a record that begins as it does is the same facts, with other numbers where its cuts differ. Whatever a
+pattern does not read, such as a number that is too large, is read as any other record.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from operator import ne
 from typing import Any, NamedTuple
@@ -20,9 +19,8 @@ from armkvm.errors import InputError
 from armkvm.hosts import hostfile, library
 from armkvm.state import HostFacts
 
-MOST_PATTERNS, LONGEST = 4096, 1 << 16  # bytes of a record; host files have some 10,000
+MOST_PATTERNS, LONGEST = 1024, 1 << 16  # bytes of a record; host files have some 10,000
 _BEGIN = b'"0x'
-_TELLING = frozenset(("plain", reg) for reg in hostfile.TELLING)
 _NUMBER = re.compile(rb'([0-9a-f]{1,40})(?="\s*[,}\]])')  # a value, for a colon follows keys
 _Start = tuple[bytes, int]
 """What a record begins with, and how many cuts it has."""
@@ -33,7 +31,6 @@ class Patterns:
 
     def __init__(self) -> None:
         self._known: dict[_Start, _Pattern] = {}
-        self._once: set[_Start] = set()
 
     def read(self, unnamed: bytes, name: str, plainly: Callable[[], HostFacts]) -> tuple[HostFacts, Hashable]:
         """The host called `name` in a record without its name, and its fingerprint.
@@ -41,24 +38,15 @@ class Patterns:
         `plainly` reads what no pattern does.
         """
         cuts = unnamed.split(_BEGIN) if len(unnamed) <= LONGEST else [unnamed]
-        pattern = self._pattern(cuts) if len(cuts) > 1 else None
-        facts = pattern and pattern.read(name, cuts)
-        if pattern and facts:
-            return facts, pattern.fingerprint(facts)
-        facts = plainly()
-        return facts, hostfile.fingerprint(facts)
-
-    def _pattern(self, cuts: list[bytes]) -> _Pattern | None:
-        """The pattern of records that begin so, if this is not the first."""
         start = cuts[0], len(cuts)
-        pattern = self._known.get(start)
-        if not pattern and start in self._once:
-            pattern = _learn(cuts)
-            if pattern:
-                self._known[start] = pattern
-        elif len(self._once) < MOST_PATTERNS:
-            self._once.add(start)
-        return pattern
+        pattern = self._known.get(start) or _learn(cuts)
+        facts = pattern and pattern.read(name, cuts)
+        if not pattern or not facts:
+            facts = plainly()
+            return facts, hostfile.fingerprint(facts)
+        if len(self._known) < MOST_PATTERNS:
+            self._known.setdefault(start, pattern)
+        return facts, pattern.fingerprint(facts)
 
 
 class _Place(NamedTuple):
@@ -67,6 +55,11 @@ class _Place(NamedTuple):
     after: bytes
     digits: int
     facts: tuple[tuple[str, Any], ...]
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether facts with another number here may contradict each other."""
+        return any(mapping == "plain" and key in hostfile.TELLING for mapping, key in self.facts)
 
 
 class _Pattern:
@@ -80,7 +73,7 @@ class _Pattern:
 
     def read(self, name: str, cuts: list[bytes]) -> HostFacts | None:
         """The facts of a record with as many cuts; None if it differs in more than its numbers."""
-        numbers: dict[_Place, int] = {}
+        numbers: list[tuple[_Place, int]] = []
         for index in [index for index, differs in enumerate(map(ne, cuts, self._cuts)) if differs]:
             place = self._places.get(index)
             number = _NUMBER.match(cuts[index])
@@ -88,10 +81,10 @@ class _Pattern:
                 return None
             if cuts[index][number.end() :] != place.after:
                 return None
-            numbers[place] = int(number[1], 16)
+            numbers.append((place, int(number[1], 16)))
         facts = _changed(self._facts, name, numbers)
-        telling = any(_TELLING.intersection(place.facts) for place in numbers)
-        return None if telling and any(hostfile.contradictions(facts)) else facts
+        is_telling = any(place.is_telling for place, _ in numbers)
+        return None if is_telling and any(hostfile.contradictions(facts)) else facts
 
     def fingerprint(self, facts: HostFacts) -> Hashable:
         """The fingerprint of facts that were read so."""
@@ -101,10 +94,10 @@ class _Pattern:
         return hostfile.fingerprint(facts, self._rest if is_alike else None)
 
 
-def _changed(facts: HostFacts, name: str, numbers: Mapping[_Place, int]) -> HostFacts:
+def _changed(facts: HostFacts, name: str, numbers: Iterable[tuple[_Place, int]]) -> HostFacts:
     """The facts with other numbers in some places."""
     changes: dict[str, dict[Any, int]] = defaultdict(dict)
-    for place, number in numbers.items():
+    for place, number in numbers:
         for mapping, key in place.facts:
             changes[mapping][key] = number
     masks = facts.writable_masks
@@ -120,8 +113,8 @@ def _changed(facts: HostFacts, name: str, numbers: Mapping[_Place, int]) -> Host
 
 def _learn(cuts: list[bytes]) -> _Pattern | None:
     """The pattern of a record; None if its facts are at fault, or hold numbers in a way of their own."""
-    if any(before.endswith(b"\\") for before in cuts[:-1]):  # a quote within a text, not before a number
-        return None
+    if len(cuts) == 1 or any(b"\\" in cut for cut in cuts):
+        return None  # no numbers, or what stands there is not what is meant
     found = {index: number for index, cut in enumerate(cuts) if index and (number := _NUMBER.match(cut))}
     text = _BEGIN.join(
         b"%x" % index + cut[found[index].end() :] if index in found else cut for index, cut in enumerate(cuts)
@@ -139,7 +132,7 @@ def _learn(cuts: list[bytes]) -> _Pattern | None:
         return None
     if any(found[index].end() > place.digits for index, place in places.items()):
         return None
-    facts = _changed(facts, "host", {place: int(found[index][1], 16) for index, place in places.items()})
+    facts = _changed(facts, "host", ((place, int(found[index][1], 16)) for index, place in places.items()))
     return None if any(hostfile.contradictions(facts)) else _Pattern(cuts, facts, places)
 
 
