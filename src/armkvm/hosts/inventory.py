@@ -9,6 +9,7 @@ labels of all hosts that are of it.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,7 +44,7 @@ class Inventory:
     """Hosts by kind: `facts` and `labels` by its number; `broken` records with their faults."""
 
     facts: dict[int, HostFacts] = field(default_factory=dict)
-    labels: dict[int, list[str]] = field(default_factory=dict)
+    labels: dict[int, list[str]] = field(default_factory=partial(defaultdict[int, list[str]], list))
     broken: list[InputError] = field(default_factory=list)
     _numbers: dict[Hashable, int] = field(default_factory=dict)
     _kinds: dict[bytes, int | InputError] = field(default_factory=dict)
@@ -55,7 +56,7 @@ class Inventory:
 
     def add(self, label: str, facts: HostFacts, where: str) -> None:
         """One more host."""
-        self._join(label, self._kind(facts, fingerprint(facts)), (where, "", 0))
+        self.add_alike(label, self._kind(facts, fingerprint(facts)), (where, "", 0))
 
     def __contains__(self, label: str) -> bool:
         return label in self._known
@@ -66,7 +67,7 @@ class Inventory:
         kept = [label for label in self.labels.pop(kind) if label not in gone]
         if kept:
             self.labels[kind] = kept
-        self.labels.setdefault(self._kind(facts, fingerprint(facts)), []).extend(labels)
+        self.labels[self._kind(facts, fingerprint(facts))] += labels
 
     def add_record(self, place: Place, data: bytes, label: str = "", other: Other | None = None) -> None:
         """One more host, from a record; what is wrong with it goes to `broken`.
@@ -95,8 +96,16 @@ class Inventory:
         """One more host of a kind, or one more record with the same faults."""
         if isinstance(kind, InputError):
             self.broken.append(InputError(_told(place), kind.faults))
-        else:
-            self._join(name or self.facts[kind].name, kind, place)
+            return
+        label = name or self.facts[kind].name
+        known = self._known.setdefault(label, (kind, place))
+        if known[1] is place:
+            self.labels[kind].append(label)
+            if len(self._known) > MOST_HOSTS:
+                raise InputError(place[0], [Fault("file", f"expected at most {MOST_HOSTS:,} hosts in all")])
+        elif known != (kind, place):  # the same host named twice is one
+            fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
+            self.broken.append(InputError(_told(place), [fault]))
 
     def _judge(
         self, key: bytes, named: str, place: Place, plainly: Callable[[], HostFacts]
@@ -116,16 +125,6 @@ class Inventory:
         kind = self._numbers.setdefault(known_by, len(self._numbers))
         self.facts.setdefault(kind, facts)
         return kind
-
-    def _join(self, label: str, kind: int, place: Place) -> None:
-        if len(self._known) > MOST_HOSTS:
-            raise InputError(place[0], [Fault("file", f"expected at most {MOST_HOSTS:,} hosts in all")])
-        known = self._known.setdefault(label, (kind, place))
-        if known[1] is place:
-            self.labels.setdefault(kind, []).append(label)
-        elif known != (kind, place):  # the same host named twice is one
-            fault = Fault("$.name", f"{label!r} is also the host of {_told(known[1])}")
-            self.broken.append(InputError(_told(place), [fault]))
 
 
 def _without_name(data: bytes) -> tuple[bytes, str]:

@@ -217,6 +217,8 @@ def greatest(field: Field, common: int, reported: Iterable[int]) -> int:
 
     Values of an exact field have no order: one that a host reports beats the safe value.
     """
+    if field.direction is Direction.LOWER and not field.signed:
+        return common.bit_length() - 1
     values = [v for v in range(common.bit_length()) if common >> v & 1]
     if field.direction is Direction.EXACT:
         shown = set(reported)
