@@ -95,10 +95,12 @@ def baseline(
 def _without(group: tuple[F, ...], fleet: Fleet, features: frozenset[F], accepts: Accepts) -> Fleet | None:
     """The fleet without some features, if that leaves fewer obstacles.
 
-    The few hosts that show the obstacles are asked first: all hosts together agree on no more.
+    The few hosts that show the obstacles are asked first, and of the registers with obstacles alone:
+    all hosts together agree on no more.
     """
     witnesses = {host for obstacle in fleet.obstacles for host in obstacle.witnesses}
-    few = fold(tuple(sorted(witnesses)), features - set(group), accepts)
+    disputed = [reg for reg in fleet.hosts[0].compared if fleet.agreements[reg].obstacles]
+    few = fold(tuple(sorted(witnesses)), features - set(group), accepts, registers=disputed)
     if len(few.obstacles) >= len(fleet.obstacles):
         return None
     without = fold(fleet.labels, features - set(group), accepts, fleet)

@@ -115,13 +115,17 @@ def fold(
     features: frozenset[VcpuFeature],
     accepts: Accepts,
     before: Fleet | None = None,
+    registers: Iterable[RegId] | None = None,
 ) -> Fleet:
-    """What the hosts come to with these features; `before`: with others, for most registers are the same."""
+    """What the hosts come to with these features in these registers, all by default.
+
+    `before`: what they come to with other features, which is the same in most registers.
+    """
     fleet = Fleet(labels, tuple(accepts(label, features) for label in labels), {})
     rules = fleet.rules
     known = before.agreements if before and before.labels == labels and before.rules == rules else {}
     agreements: dict[RegId, Agreement] = {}
-    for reg in fleet.hosts[0].compared:
+    for reg in fleet.hosts[0].compared if registers is None else registers:
         values = [host.initial[reg] for host in fleet.hosts]
         if reg in known and known[reg].values == values:
             agreements[reg] = known[reg]
