@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from armkvm.arch.encoding import SysReg
 from armkvm.cpu import engine as native, sme, sve
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
 from armkvm.cpu.allocation import is_allocated
 from armkvm.cpu.decode import Decoder
-from armkvm.cpu.engine import PC, PSTATE, Engine
+from armkvm.cpu.engine import Engine
+from armkvm.cpu.engine_registers import PC, PSTATE
 from armkvm.cpu.exception_return import IL, is_plain, returned
 from armkvm.cpu.exceptions import (
     Access,
@@ -32,7 +32,6 @@ from armkvm.cpu.legality import CHECKS, Hypervisor, Situation
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.mmio import transfer_of
 from armkvm.cpu.port import (
-    BANKED_REGISTERS,
     CPACR_EL1,
     ESR_EL1,
     FAR_EL1,
@@ -48,16 +47,15 @@ from armkvm.cpu.stop import Reason, Stop
 from armkvm.cpu.system_access import SystemAccess
 from armkvm.cpu.tally import Tally
 from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping
+from armkvm.cpu.watched_words import ERET, is_hypervisors, is_return, is_system
 
 DECODER = Decoder(sve.ROWS + sme.ROWS)
 
 _WFI = 0xD503207F
 _HVC_SMC_MASK, _HVC, _SMC = 0xFFE0001F, 0xD4000002, 0xD4000003
-_SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
 _NZCV = 0xF << 28
 _PAN, _DAIF, _EL1H = 1 << 22, 0x3C0, 5
 _EL1_TO_EL2 = 0xC
-_ERET_MASK, _ERET = 0xFFFFF3E0, 0xD69F03E0
 _SCTLR_SPAN = 1 << 23
 _MAX_EMULATED_IN_A_ROW = 64  # then the engine gets control back, and with it any stop request
 
@@ -94,8 +92,9 @@ class PE:
         self.hypervisor: Hypervisor | None = None
         self._port = port
         self._engine = Engine(memory, self.vectors, self, has_el2=has_el2)
+        self._registers = self._engine.registers
         self._space = AddressSpace(memory, port, self._pstate, self._stored)
-        self._machine = Machine(features, self.vectors, self._space, self._engine.regs)
+        self._machine = Machine(features, self.vectors, self._space, self._registers.values)
         self._system = SystemAccess(self, self._machine, self._engine, port, self._space)
         self._stop: Stop | None = None
         self._stop_requested = False
@@ -149,23 +148,21 @@ class PE:
     # Loading and storing
 
     def _load(self) -> None:
-        machine, port, regs = self._machine, self._port, self._engine.regs
+        machine, port, registers = self._machine, self._port, self._registers
         machine.zcr, machine.smcr = port.current(ZCR_EL1), port.current(SMCR_EL1)
         machine.update_lengths()
-        regs[native.FPCR], regs[native.FPSR] = self.vectors.fpcr, self.vectors.fpsr
-        self._engine.push(1 << native.FPCR | 1 << native.FPSR)
-        self._engine.push_vectors()
+        registers.push_fpcr()
+        registers.push_fpsr()
+        registers.push_vectors()
         self._system.mirror_all()
-        self._engine.load_core(self.core)
+        registers.load_core(self.core)
         if self._space.update_regime():
             self._engine.flush_translations()
         self._engine.recheck_code()
         self._reconsider()
 
     def _store(self) -> None:
-        self._engine.store_core(self.core)
-        regs = self._engine.regs
-        self.vectors.fpcr, self.vectors.fpsr = regs[native.FPCR] & 0xFFFFFFFF, regs[native.FPSR] & 0xFFFFFFFF
+        self._registers.store_core(self.core)
 
     # The run loop
 
@@ -183,10 +180,10 @@ class PE:
                 self._tally.count()
                 self._deliver(self._cannot_begin(pc), pc)
             elif self._engine.start(pc, 0 if self._tally.is_limited else left, self._tally.next_slice()):
-                self._returned(self._engine.pull_one(PC))
+                self._returned(self._registers.pull_one(PC))
             else:
-                self._failed(self._engine.pull_one(PC))
-            pc = self._engine.pull_one(PC)
+                self._failed(self._registers.pull_one(PC))
+            pc = self._registers.pull_one(PC)
             # mypy does not see that what ran above, or its hooks, may have set `_stop`.
             if self._stop is None and self._tally.is_used_up:  # type: ignore[redundant-expr]
                 self._stop = Stop(Reason.BUDGET, pc)
@@ -202,7 +199,7 @@ class PE:
             return
         if pc & 3 or self._pstate() & IL:
             return
-        if self._engine.is_poison(pc):
+        if self._engine.code.is_poison(pc):
             self._emulate()
         elif self._stop_requested:
             self._stop = Stop(Reason.STOPPED, pc)
@@ -262,7 +259,7 @@ class PE:
         if storing:
             self._outside = None
             if not self._engine.step_store(pc):
-                self._failed(self._engine.pull_one(PC))
+                self._failed(self._registers.pull_one(PC))
 
     def _access_outside(self, access: Access, pc: int) -> None:
         word = self._space.fetch(pc) or 0
@@ -272,7 +269,7 @@ class PE:
             return
         data = b""
         if transfer.is_write:
-            value = 0 if transfer.register == 31 else self._engine.pull_one(transfer.register)
+            value = 0 if transfer.register == 31 else self._registers.pull_one(transfer.register)
             data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
         whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
         self._halt(Stop(Reason.MMIO, pc, access=whole, transfer=transfer, data=data, word=word))
@@ -284,14 +281,14 @@ class PE:
     # Exceptions
 
     def _pstate(self) -> int:
-        return self._engine.pull_one(PSTATE)
+        return self._registers.pull_one(PSTATE)
 
     def _el(self) -> int:
         return self._pstate() >> 2 & 3
 
     def _deliver(self, exception: GuestException, elr: int) -> None:
         if exception.to_el == 2:
-            self._engine.jump(elr)
+            self._registers.jump(elr)
             self._halt(Stop(Reason.TO_EL2, elr, exception=exception))
             return
         self._port.store(ESR_EL1, exception.esr)
@@ -307,7 +304,7 @@ class PE:
             pstate |= _PAN if self._has_pan else 0
         vector = (self._port.current(VBAR_EL1) & -0x800) + base + offset
         saved = old ^ _EL1_TO_EL2 if self.in_hypervisor and old & 0xC else old
-        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1, saved)
+        self._registers.enter_el1(vector & (1 << 64) - 1, pstate, elr, saved)
 
     @property
     def _has_pan(self) -> bool:
@@ -319,7 +316,7 @@ class PE:
             self._engine.stop()
 
     def _take_over(self, number: int) -> None:
-        pc = self._engine.pull_one(PC)
+        pc = self._registers.pull_one(PC)
         self._tally.settle()
         if number == native.UNDEFINED:
             self._emulate()
@@ -335,7 +332,7 @@ class PE:
             self._breakpoint(word >> 5 & 0xFFFF, pc)
         elif number == native.DATA_ABORT:
             # The engine raises this for misaligned exclusive and atomic accesses alone.
-            base = self._engine.pull_one(word >> 5 & 31)
+            base = self._registers.pull_one(word >> 5 & 31)
             kind = AccessKind.READ if word >> 22 & 1 else AccessKind.WRITE
             self._deliver(abort(base, kind, self._el(), FaultStatus.ALIGNMENT.value), pc)
         else:
@@ -362,10 +359,9 @@ class PE:
 
     def _emulate(self) -> None:
         """Execute the instruction the engine does not know, and those after it as long as they are ours."""
-        engine, machine = self._engine, self._machine
-        engine.pull()
-        regs = engine.regs
-        self.vectors.fpcr, self.vectors.fpsr = regs[native.FPCR] & 0xFFFFFFFF, regs[native.FPSR] & 0xFFFFFFFF
+        registers, machine = self._registers, self._machine
+        registers.pull()
+        regs = registers.values
         machine.nzcv = regs[PSTATE] & _NZCV
         pc, started = regs[PC], regs[PSTATE]
         failure: Callable[[], None] | None = None
@@ -395,13 +391,13 @@ class PE:
             if self._tally.is_used_up:
                 break
         regs[PSTATE] = started & ~_NZCV | machine.nzcv
-        regs[native.FPSR] = self.vectors.fpsr
-        engine.push(machine.take_changed_x() | 1 << PSTATE | 1 << native.FPSR)
+        registers.push(machine.take_changed_x() | 1 << PSTATE)
+        registers.push_fpsr()
         if machine.z_written:
             machine.z_written = False
-            engine.push_vectors()
+            registers.push_vectors()
             self._reconsider(z_written=True)
-        engine.jump(pc)
+        registers.jump(pc)
         if failure is not None:
             failure()
         elif self._tally.is_used_up and self._stop is None:
@@ -420,7 +416,7 @@ class PE:
         return self._execute_other(word, pc)
 
     def _execute_other(self, word: int, pc: int) -> bool:
-        if pc != self._engine.regs[PC]:
+        if pc != self._registers.values[PC]:
             return False  # not what the engine stopped at: it may well know this one
         if word & _HVC_SMC_MASK in (_HVC, _SMC):
             if not self._el():
@@ -441,19 +437,19 @@ class PE:
         if word is None:
             return
         try:
-            if self.in_hypervisor and self._el() and _is_hypervisors(word):
+            if self.in_hypervisor and self._el() and is_hypervisors(word):
                 self._tally.settle()
                 self._tally.count()
-                self._engine.jump(va)
+                self._registers.jump(va)
                 self._halt(Stop(Reason.HYPERVISOR, va, word=word))
-            elif word & _ERET_MASK == _ERET:
+            elif is_return(word):
                 self._return(word)
-            elif word & _SYSTEM_MASK == _SYSTEM:
+            elif is_system(word):
                 if self._system.execute(word):
                     self._tally.settle()
                     self._tally.count()
-                    self._engine.jump(va + 4)
-            elif self._engine.gated:
+                    self._registers.jump(va + 4)
+            elif self._engine.code.fp_watched:
                 self._gate.watch(word, va, self.situation())
         except GuestException as refusal:
             self._tally.settle()
@@ -471,21 +467,21 @@ class PE:
 
     def _return(self, word: int) -> None:
         """ERET: the engine's, unless something is wrong with where it goes."""
-        engine, spsr = self._engine, self._engine.read_spsr()
-        if not self._el() or is_plain(spsr, engine.read_elr()):
+        registers, spsr = self._registers, self._registers.spsr
+        if not self._el() or is_plain(spsr, registers.elr):
             return
-        if word != _ERET:
+        if word != ERET:
             raise Unmodelled(f"an unusual exception return that checks pointers (SPSR_EL1 is {spsr:#x})")
         core, pfr0 = CoreState(), self._port.read(ID_AA64PFR0_EL1, 1)
         has_aarch32 = not isinstance(pfr0, int) or pfr0 & 0xF != 1
         pstate = returned(spsr, self._pstate(), has_aarch32=has_aarch32)
-        engine.store_core(core)
+        registers.store_core(core)
         core.pc, core.pstate = core.elr_el1, pstate
-        engine.load_core(core)
-        engine.jump(core.pc)
+        registers.load_core(core)
+        registers.jump(core.pc)
         self._tally.settle()
         self._tally.count()
-        engine.stop()
+        self._engine.stop()
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
         try:
@@ -498,7 +494,7 @@ class PE:
         self._outside = (va, size, kind)
 
     def _stored(self, ipa: int, size: int) -> None:
-        if self._engine.is_code(ipa, size):
+        if self._engine.code.includes(ipa, size):
             self._engine.flush_translations()
 
     def forget_translations(self) -> None:
@@ -510,28 +506,18 @@ class PE:
         machine = self._machine
         # The engine's V registers are the current ones: keep them while Z is cut to its new length.
         if not machine.z_written:
-            self._engine.pull()
+            self._registers.pull()
         machine.zcr, machine.smcr = self._port.current(ZCR_EL1), self._port.current(SMCR_EL1)
         machine.update_lengths()
         if machine.z_written:
             machine.z_written = False
-            regs = self._engine.regs
-            regs[native.FPSR] = self.vectors.fpsr
-            self._engine.push(1 << native.FPSR)
-            self._engine.push_vectors()
+            self._registers.push_fpsr()
+            self._registers.push_vectors()
         self._reconsider()
 
     def _reconsider(self, *, z_written: bool = False) -> None:
         self._cpacr = self._port.current(CPACR_EL1)
         self._gate.update(self.situation(), z_written=z_written)
-
-
-def _is_hypervisors(word: int) -> bool:
-    """ERET; registers and operations of EL2 (op1 4) and EL12 (op1 5), and what EL2 has of its own."""
-    if word & _ERET_MASK == _ERET:
-        return True
-    reg = SysReg(word >> 5 & 0xFFFF)
-    return word & _SYSTEM_MASK == _SYSTEM and bool(reg.op0) and (reg.op1 in (4, 5) or reg in BANKED_REGISTERS)
 
 
 def _bind(function: Callable[..., None], *arguments: object) -> Callable[[], None]:

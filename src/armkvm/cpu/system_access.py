@@ -69,6 +69,7 @@ class SystemAccess:
         self._pe = surroundings
         self._machine = machine
         self._engine = engine
+        self._registers = engine.registers
         self._port = port
         self._space = space
         self._mirror: dict[SysReg, int] = {}
@@ -84,14 +85,14 @@ class SystemAccess:
             value &= ~_SCTLR_OURS
         if self._mirror.get(reg) != value:
             self._mirror[reg] = value
-            self._engine.write_sysreg(reg, value)
+            self._registers.write_sysreg(reg, value)
 
     def execute(self, word: int) -> bool:
         """Execute an MRS, MSR (register), SYS or SYSL. False: the engine is to do it."""
         reg, rt, is_read = SysReg(word >> 5 & 0xFFFF), word & 31, bool(word >> 21 & 1)
         if not reg.op0:
             return False  # MSR (immediate), hints, barriers
-        value = 0 if is_read or rt == 31 else self._engine.pull_one(rt)
+        value = 0 if is_read or rt == 31 else self._registers.pull_one(rt)
         if reg.op0 == 1:
             return self._system(reg, rt, value, is_read)
         return self._register(reg, rt, value, is_read)
@@ -106,7 +107,7 @@ class SystemAccess:
         if reg == SVCR:
             if is_read:
                 self._machine.set_x(rt, self._machine.vectors.svcr)
-                self._engine.push(self._machine.take_changed_x())
+                self._registers.push(self._machine.take_changed_x())
             else:
                 self._machine.set_svcr(value & 3)
                 self._pe.enables_changed()
@@ -137,7 +138,7 @@ class SystemAccess:
         if isinstance(answer, Refusal):
             raise refused(answer, reg, rt, True)
         self._machine.set_x(rt, answer)
-        self._engine.push(self._machine.take_changed_x())
+        self._registers.push(self._machine.take_changed_x())
 
     def _write(self, s: Situation, reg: SysReg, rt: int, value: int) -> None:
         if reg == FPMR and self._machine.features.fpmr:
