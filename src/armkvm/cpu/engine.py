@@ -173,6 +173,11 @@ class Engine:
         self._drop_tlb()
         self.code.forget()
 
+    def stored(self, ipa: int, size: int) -> None:
+        """The PE itself wrote these bytes of memory."""
+        if self.code.includes(ipa, size):
+            self.flush_translations()
+
     def _drop_code(self) -> None:
         self._uc.ctl_flush_tb()
 

@@ -81,16 +81,16 @@ class EngineRegisters:
         self.values[FPSR] = self._vector_state.fpsr
         self._one[FPSR].write()
 
-    @property
     def pstate(self) -> int:
         return self.pull_one(PSTATE)
 
-    @property
+    def el(self) -> int:
+        return self.pull_one(PSTATE) >> 2 & 3
+
     def elr(self) -> int:
         """ELR_EL1."""
         return self._read(arm.UC_ARM64_REG_ELR_EL1)
 
-    @property
     def spsr(self) -> int:
         """SPSR_EL1."""
         return int(self._uc.reg_read(arm.UC_ARM64_REG_CP_REG, _place(SPSR_EL1)))
@@ -128,11 +128,11 @@ class EngineRegisters:
             core.sp_el1 = self.values[SP]
         else:
             core.sp_el0 = self.values[SP]
-        core.elr_el1, core.spsr_el1 = self.elr, self.spsr
+        core.elr_el1, core.spsr_el1 = self.elr(), self.spsr()
 
     def enter_el1(self, vector: int, pstate: int, elr: int, spsr: int) -> None:
         """Continue at `vector` in EL1h with `pstate`, ELR_EL1 and SPSR_EL1 being these."""
-        if _uses_sp_el1(self.pstate):
+        if _uses_sp_el1(self.pstate()):
             self._write(arm.UC_ARM64_REG_PSTATE, pstate)
         else:
             self._write(arm.UC_ARM64_REG_SP_EL0, self.pull_one(SP))

@@ -31,6 +31,7 @@ SIGNED = (np.dtype("<i1"), np.dtype("<i2"), np.dtype("<i4"), np.dtype("<i8"))
 MASK64 = (1 << 64) - 1
 
 N_FLAG, Z_FLAG, C_FLAG, V_FLAG = 1 << 31, 1 << 30, 1 << 29, 1 << 28
+NZCV = N_FLAG | Z_FLAG | C_FLAG | V_FLAG
 
 
 class Memory(Protocol):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from armkvm.arch.accesses import GUEST_ONLY, access_name
 from armkvm.arch.encoding import SysReg
 from armkvm.cpu.address_space import AddressSpace
+from armkvm.cpu.enables import Enables
 from armkvm.cpu.engine import Engine
 from armkvm.cpu.exceptions import ExceptionClass, GuestException, Undefined, Unmodelled
 from armkvm.cpu.legality import Situation, check_fp, check_sme_access, check_zcr
@@ -47,26 +46,18 @@ _CRM_WITHOUT_EFFECT = (1, 5, 3, 6, 10, 11, 12, 13, 14)
 DVP: nothing is predicted. DC: nothing is cached."""
 
 
-class Surroundings(Protocol):
-    """What this module needs of the PE."""
-
-    def situation(self) -> Situation: ...
-
-    def enables_changed(self) -> None: ...
-
-
 class SystemAccess:
     """MRS, MSR, SYS and SYSL of the guest. Methods raise GuestException; True means done."""
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        enables: Enables,
         machine: Machine,
         engine: Engine,
         port: SysRegPort,
         space: AddressSpace,
     ) -> None:
-        self._pe = surroundings
+        self._enables = enables
         self._machine = machine
         self._engine = engine
         self._registers = engine.registers
@@ -98,7 +89,7 @@ class SystemAccess:
         return self._register(reg, rt, value, is_read)
 
     def _register(self, reg: SysReg, rt: int, value: int, is_read: bool) -> bool:
-        s = self._pe.situation()
+        s = self._enables.situation()
         self._check(s, reg)
         if reg in ENGINE_REGISTERS:
             if s.el == 0 and reg.op1 != 3:
@@ -110,7 +101,7 @@ class SystemAccess:
                 self._registers.push(self._machine.take_changed_x())
             else:
                 self._machine.set_svcr(value & 3)
-                self._pe.enables_changed()
+                self._enables.changed()
             return True
         if is_read:
             self._read(s, reg, rt)
@@ -151,7 +142,7 @@ class SystemAccess:
         if reg in MIRRORED:
             self._mirror_one(reg)
         if reg in _LENGTHS_AND_ENABLES:
-            self._pe.enables_changed()
+            self._enables.changed()
         if reg in TRANSLATION_REGISTERS and self._space.update_regime():
             self._engine.flush_translations()
 
@@ -174,7 +165,7 @@ class SystemAccess:
         """
         if is_read or op not in GUEST_ONLY:
             raise Undefined
-        s = self._pe.situation()
+        s = self._enables.situation()
         if s.el == 0:
             self._check_el0_maintenance(op, rt, is_read)
         refusal = self._port.execute(op, s.el)
