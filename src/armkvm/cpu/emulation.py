@@ -10,7 +10,8 @@ from armkvm.cpu.enables import Enables
 from armkvm.cpu.engine_registers import PC, PSTATE, EngineRegisters
 from armkvm.cpu.exceptions import GuestException, OutsideMemory, Undefined
 from armkvm.cpu.legality import CHECKS
-from armkvm.cpu.machine import NZCV, Machine
+from armkvm.cpu.machine import Machine
+from armkvm.cpu.pstate import NZCV
 from armkvm.cpu.stop import Ending, Reason, Stop, unimplemented
 from armkvm.cpu.tally import Tally
 

@@ -10,6 +10,7 @@ from unicorn import arm64_const as arm
 from armkvm.arch.encoding import SysReg
 from armkvm.cpu.native import RegisterBatch, address_of
 from armkvm.cpu.port import CPACR_EL1, SPSR_EL1
+from armkvm.cpu.pstate import EL1H, el_of
 from armkvm.cpu.state import Z_BYTES, CoreState, VectorState
 
 SP, PC, PSTATE, FPCR, FPSR = 31, 32, 33, 34, 35
@@ -26,7 +27,6 @@ _ENGINE_NUMBERS = (
     arm.UC_ARM64_REG_FPSR,
 )
 _CORE = (1 << PC + 1) - 1  # X0 to X30, SP and PC
-_EL1H = 5
 
 
 class EngineRegisters:
@@ -85,7 +85,7 @@ class EngineRegisters:
         return self.pull_one(PSTATE)
 
     def el(self) -> int:
-        return self.pull_one(PSTATE) >> 2 & 3
+        return el_of(self.pull_one(PSTATE))
 
     def elr(self) -> int:
         """ELR_EL1."""
@@ -156,7 +156,7 @@ class EngineRegisters:
 
 
 def _uses_sp_el1(pstate: int) -> bool:
-    return pstate & _EL1H == _EL1H
+    return pstate & EL1H == EL1H
 
 
 def _place(reg: SysReg) -> tuple[int, int, int, int, int]:

@@ -5,13 +5,13 @@ Source: Arm ARM, AArch64.TakeException.
 
 from __future__ import annotations
 
-from armkvm.cpu.machine import MASK64, NZCV
+from armkvm.cpu.machine import MASK64
+from armkvm.cpu.pstate import DAIF, EL1H, NZCV, PAN
 
 SYNCHRONOUS, SERROR = 0x000, 0x180
 """Offsets of the vectors from that of the level and stack the exception comes from."""
 
 _CURRENT_SP_EL0, _CURRENT, _LOWER = 0x000, 0x200, 0x400
-_PAN, _DAIF, _EL1H = 1 << 22, 0x3C0, 5
 
 
 def vector(vbar: int, pstate: int, kind: int) -> int:
@@ -22,4 +22,4 @@ def vector(vbar: int, pstate: int, kind: int) -> int:
 
 def entered(pstate: int, *, sets_pan: bool) -> int:
     """PSTATE after an exception from `pstate`."""
-    return pstate & (NZCV | _PAN) | _DAIF | _EL1H | (_PAN if sets_pan else 0)
+    return pstate & (NZCV | PAN) | DAIF | EL1H | (PAN if sets_pan else 0)

@@ -29,7 +29,6 @@ class ExceptionClass(IntEnum):
     PC_ALIGNMENT = 0x22
     DATA_ABORT_LOWER = 0x24
     DATA_ABORT_SAME = 0x25
-    SP_ALIGNMENT = 0x26
     SERROR = 0x2F
     SOFTWARE_STEP_LOWER = 0x32
     BRK = 0x3C

@@ -17,7 +17,7 @@ from armkvm.cpu.engine import Engine
 from armkvm.cpu.engine_accesses import EngineAccesses
 from armkvm.cpu.engine_registers import PC
 from armkvm.cpu.exception_entry import SERROR, SYNCHRONOUS, entered, vector
-from armkvm.cpu.exception_return import IL, is_plain, returned
+from armkvm.cpu.exception_return import is_plain, returned
 from armkvm.cpu.exceptions import ExceptionClass, GuestException, OutsideMemory, Unmodelled
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.fp_gate import FpGate
@@ -25,6 +25,7 @@ from armkvm.cpu.guest_memory import GuestMemory
 from armkvm.cpu.legality import Hypervisor, Situation
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.port import ESR_EL1, FAR_EL1, ID_AA64PFR0_EL1, SCTLR_EL1, VBAR_EL1, SysRegPort
+from armkvm.cpu.pstate import IL, SERROR_MASKED, el_of
 from armkvm.cpu.state import CoreState, VectorState
 from armkvm.cpu.stop import Ending, Reason, Stop, unimplemented
 from armkvm.cpu.system_access import SystemAccess
@@ -33,8 +34,7 @@ from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping
 from armkvm.cpu.watched_words import ERET, is_hypervisors, is_return, is_system
 
 _WFI = 0xD503207F
-_PSTATE_A = 1 << 8
-_EL_MASK, _EL1_TO_EL2 = 0xC, 0xC
+_EL1_TO_EL2 = 0xC
 _SCTLR_SPAN = 1 << 23
 
 
@@ -115,7 +115,7 @@ class PE:
 
     def take_serror(self, syndrome: int) -> bool:
         """Make the stopped PE take an SError with that ISS to EL1; False if PSTATE masks it."""
-        if self.core.pstate & _PSTATE_A:
+        if self.core.pstate & SERROR_MASKED:
             return False
         self._load()
         self._port.store(ESR_EL1, GuestException(ExceptionClass.SERROR, syndrome).esr)
@@ -261,7 +261,7 @@ class PE:
     def _enter(self, elr: int, kind: int) -> None:
         pstate = self._registers.pstate()
         sets_pan = self.features.pan and not self._port.current(SCTLR_EL1) & _SCTLR_SPAN
-        spsr = pstate ^ _EL1_TO_EL2 if self.in_hypervisor and pstate & _EL_MASK else pstate
+        spsr = pstate ^ _EL1_TO_EL2 if self.in_hypervisor and el_of(pstate) else pstate
         address = vector(self._port.current(VBAR_EL1), pstate, kind)
         self._registers.enter_el1(address, entered(pstate, sets_pan=sets_pan), elr, spsr)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from armkvm.arch.accesses import GUEST_ONLY, access_name
 from armkvm.arch.encoding import SysReg
+from armkvm.arch.sysregs import sysreg
 from armkvm.cpu.address_space import AddressSpace
 from armkvm.cpu.enables import Enables
 from armkvm.cpu.engine import Engine
@@ -34,7 +35,7 @@ from armkvm.cpu.translation import AccessKind
 _ZVA_BYTES = 64
 _SCTLR_UCT, _SCTLR_DZE, _SCTLR_UCI, _SCTLR_ENTP2 = 1 << 15, 1 << 14, 1 << 26, 1 << 60
 
-_CTR_EL0 = SysReg.of(3, 3, 0, 0, 1)
+_CTR_EL0 = sysreg("CTR_EL0")
 _LENGTHS_AND_ENABLES = frozenset({CPACR_EL1, ZCR_EL1, SMCR_EL1})
 
 _DC_ZVA = SysReg.of(1, 3, 7, 4, 1)
