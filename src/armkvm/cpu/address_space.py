@@ -7,9 +7,9 @@ from collections.abc import Callable
 from armkvm.cpu.exceptions import Access, ExceptionClass, GuestException, OutsideMemory
 from armkvm.cpu.guest_memory import PAGE, GuestMemory, Slot
 from armkvm.cpu.port import SCTLR_EL1, TCR_EL1, TTBR0_EL1, TTBR1_EL1, SysRegPort
+from armkvm.cpu.pstate import PAN, el_of
 from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping, Regime, TranslationFault, translate
 
-_PSTATE_PAN = 1 << 22
 _WNR = 1 << 6
 
 
@@ -40,13 +40,13 @@ class AddressSpace:
     def translate(self, va: int, kind: AccessKind, el: int | None = None) -> Mapping:
         """The mapping of `va`; GuestException with the abort otherwise."""
         pstate = self._pstate()
-        current_el = pstate >> 2 & 3
+        current_el = el_of(pstate)
         try:
             return translate(
                 self._regime,
                 va,
                 current_el if el is None else el,
-                bool(pstate & _PSTATE_PAN),
+                bool(pstate & PAN),
                 kind,
                 self._descriptor,
             )

@@ -29,7 +29,6 @@ class ExceptionClass(IntEnum):
     PC_ALIGNMENT = 0x22
     DATA_ABORT_LOWER = 0x24
     DATA_ABORT_SAME = 0x25
-    SP_ALIGNMENT = 0x26
     SERROR = 0x2F
     SOFTWARE_STEP_LOWER = 0x32
     BRK = 0x3C
@@ -46,29 +45,18 @@ class Smtc(IntEnum):
 
 
 class GuestException(Exception):
-    """A synchronous exception, taken to `to_el`. `return_after` is for SVC: ELR is the next address."""
+    """A synchronous exception, taken to `to_el`."""
 
-    def __init__(
-        self,
-        ec: int,
-        iss: int = 0,
-        *,
-        far: int | None = None,
-        il: bool = True,
-        return_after: bool = False,
-        to_el: int = 1,
-    ) -> None:
+    def __init__(self, ec: int, iss: int = 0, *, far: int | None = None, to_el: int = 1) -> None:
         super().__init__(ec, iss)
         self.ec = ec
         self.iss = iss
         self.far = far
-        self.il = il
-        self.return_after = return_after
         self.to_el = to_el
 
     @property
     def esr(self) -> int:
-        return self.ec << 26 | (IL_32BIT if self.il else 0) | self.iss & 0x1FFFFFF
+        return self.ec << 26 | IL_32BIT | self.iss & 0x1FFFFFF
 
 
 class Undefined(GuestException):
@@ -119,18 +107,3 @@ class OutsideMemory(Exception):
 
 class Unmodelled(Exception):
     """Something a real machine would do here, and whoever provides this PE's surroundings does not."""
-
-
-class UnimplementedInstruction(Exception):
-    """The architecture defines this instruction, this PE does not execute it."""
-
-    def __init__(self, word: int, pc: int) -> None:
-        super().__init__(word, pc)
-        self.word = word
-        self.pc = pc
-
-    def __str__(self) -> str:
-        return (
-            f"the instruction {self.word:#010x} at {self.pc:#x} exists in the architecture "
-            "but not in this emulator"
-        )

@@ -31,7 +31,7 @@ class FpGate:
         self._uppers_live = machine.vl > 16 and (z_written or bool(machine.uppers.any()))
         refusable = el2 is not None and (el2.traps(FP, 0) or el2.traps(FP, 1))
         refusable |= now.cpacr >> CPACR_FPEN & 3 != 3 or (now.streaming and not now.full_a64)
-        self._engine.set_gate(refusable or self._uppers_live)
+        self._engine.watch_fp(refusable or self._uppers_live)
 
     def watch(self, word: int, va: int, now: Situation) -> None:
         """Refuse an instruction, or zero the part of its Z registers that it zeroes."""

@@ -13,10 +13,10 @@ import numpy as np
 import unicorn as uc
 from unicorn import arm64_const as arm
 
+from armkvm.cpu.engine import UNDEFINED
 from armkvm.cpu.poison import poisonous
 
 _AT, _PAGE, _BUFFER_BYTES = 0x1_0000, 0x1000, 1 << 20
-_UNDEFINED = 1  # the engine's number of the exception
 _MOST_REMEMBERED = 1 << 14
 
 
@@ -46,7 +46,7 @@ class KnownWords:
             self._spare.emu_start(_AT, _AT + 4, count=1)
         except uc.UcError:
             return True  # a load or store that found no memory
-        return self._took != _UNDEFINED
+        return self._took != UNDEFINED
 
     def _make(self) -> uc.Uc:
         engine = uc.Uc(uc.UC_ARCH_ARM64, uc.UC_MODE_ARM, arm.UC_CPU_ARM64_MAX)

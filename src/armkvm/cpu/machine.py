@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armkvm.cpu.features import PeFeatures
+from armkvm.cpu.pstate import C_FLAG, N_FLAG, Z_FLAG
 from armkvm.cpu.state import P_BYTES, Z_BYTES, ZA_ROW_BYTES, ZA_ROWS, VectorState
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ UNSIGNED = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
 SIGNED = (np.dtype("<i1"), np.dtype("<i2"), np.dtype("<i4"), np.dtype("<i8"))
 
 MASK64 = (1 << 64) - 1
-
-N_FLAG, Z_FLAG, C_FLAG, V_FLAG = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 
 
 class Memory(Protocol):

@@ -1,7 +1,7 @@
 """A PE that executes a guest's A64 code at EL1 and EL0.
 
-The base instruction set runs in the engine; SVE and SME instructions, system registers,
-translation and exceptions are here.
+The base instruction set runs in the engine; here is what happens around it: when the engine starts and
+stops, the exceptions that the guest takes, and the instructions that are watched.
 """
 
 from __future__ import annotations
@@ -9,57 +9,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from armkvm.arch.encoding import SysReg
-from armkvm.cpu import engine as native, sme, sve
+from armkvm.cpu import engine as native
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
-from armkvm.cpu.allocation import is_allocated
-from armkvm.cpu.decode import Decoder
-from armkvm.cpu.engine import PC, PSTATE, Engine
-from armkvm.cpu.exception_return import IL, is_plain, returned
-from armkvm.cpu.exceptions import (
-    Access,
-    ExceptionClass,
-    GuestException,
-    OutsideMemory,
-    Undefined,
-    UnimplementedInstruction,
-    Unmodelled,
-)
+from armkvm.cpu.emulation import Emulation
+from armkvm.cpu.enables import Enables
+from armkvm.cpu.engine import Engine
+from armkvm.cpu.engine_accesses import EngineAccesses
+from armkvm.cpu.engine_registers import PC
+from armkvm.cpu.exception_entry import SERROR, SYNCHRONOUS, entered, vector
+from armkvm.cpu.exception_return import is_plain, returned
+from armkvm.cpu.exceptions import ExceptionClass, GuestException, OutsideMemory, Unmodelled
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.fp_gate import FpGate
 from armkvm.cpu.guest_memory import GuestMemory
-from armkvm.cpu.legality import CHECKS, Hypervisor, Situation
+from armkvm.cpu.legality import Hypervisor, Situation
 from armkvm.cpu.machine import Machine
-from armkvm.cpu.mmio import transfer_of
-from armkvm.cpu.port import (
-    BANKED_REGISTERS,
-    CPACR_EL1,
-    ESR_EL1,
-    FAR_EL1,
-    ID_AA64PFR0_EL1,
-    SCTLR_EL1,
-    SMCR_EL1,
-    VBAR_EL1,
-    ZCR_EL1,
-    SysRegPort,
-)
+from armkvm.cpu.port import ESR_EL1, FAR_EL1, ID_AA64PFR0_EL1, SCTLR_EL1, VBAR_EL1, SysRegPort
+from armkvm.cpu.pstate import IL, SERROR_MASKED, el_of
 from armkvm.cpu.state import CoreState, VectorState
-from armkvm.cpu.stop import Reason, Stop
+from armkvm.cpu.stop import Ending, Reason, Stop, unimplemented
 from armkvm.cpu.system_access import SystemAccess
 from armkvm.cpu.tally import Tally
 from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping
-
-DECODER = Decoder(sve.ROWS + sme.ROWS)
+from armkvm.cpu.watched_words import ERET, is_hypervisors, is_return, is_system
 
 _WFI = 0xD503207F
-_HVC_SMC_MASK, _HVC, _SMC = 0xFFE0001F, 0xD4000002, 0xD4000003
-_SYSTEM_MASK, _SYSTEM = 0xFFC00000, 0xD5000000
-_NZCV = 0xF << 28
-_PAN, _DAIF, _EL1H = 1 << 22, 0x3C0, 5
 _EL1_TO_EL2 = 0xC
-_ERET_MASK, _ERET = 0xFFFFF3E0, 0xD69F03E0
 _SCTLR_SPAN = 1 << 23
-_MAX_EMULATED_IN_A_ROW = 64  # then the engine gets control back, and with it any stop request
 
 
 class PE:
@@ -91,18 +67,19 @@ class PE:
         self.vectors = vectors or VectorState()
         self.takes_breakpoints = False
         self.in_hypervisor = False
-        self.hypervisor: Hypervisor | None = None
         self._port = port
         self._engine = Engine(memory, self.vectors, self, has_el2=has_el2)
-        self._space = AddressSpace(memory, port, self._pstate, self._stored)
-        self._machine = Machine(features, self.vectors, self._space, self._engine.regs)
-        self._system = SystemAccess(self, self._machine, self._engine, port, self._space)
+        self._registers = registers = self._engine.registers
+        self._space = AddressSpace(memory, port, registers.pstate, self._engine.stored)
+        machine = Machine(features, self.vectors, self._space, registers.values)
+        self._tally = Tally(self._engine.counter)
+        self._gate = FpGate(self._engine, machine)
+        self._enables = Enables(registers, machine, self._gate, port)
+        self._accesses = EngineAccesses(registers, self._space)
+        self._system = SystemAccess(self._enables, machine, self._engine, port, self._space)
+        self._emulation = Emulation(registers, machine, self._space, self._enables, self._tally)
         self._stop: Stop | None = None
         self._stop_requested = False
-        self._fault: GuestException | None = None
-        self._outside: tuple[int, int, AccessKind] | None = None
-        self._tally = Tally(self._engine.counter)
-        self._gate = FpGate(self._engine, self._machine)
 
     # For the hypervisor
 
@@ -138,34 +115,47 @@ class PE:
 
     def take_serror(self, syndrome: int) -> bool:
         """Make the stopped PE take an SError with that ISS to EL1; False if PSTATE masks it."""
-        if self.core.pstate & 1 << 8:
+        if self.core.pstate & SERROR_MASKED:
             return False
         self._load()
         self._port.store(ESR_EL1, GuestException(ExceptionClass.SERROR, syndrome).esr)
-        self._enter(self.core.pc, 0x180)
+        self._enter(self.core.pc, SERROR)
         self._store()
         return True
+
+    def forget_translations(self) -> None:
+        """TLB maintenance done for the guest."""
+        self._engine.flush_translations()
+
+    def situation(self) -> Situation:
+        """What decides legality right now."""
+        return self._enables.situation()
+
+    @property
+    def hypervisor(self) -> Hypervisor | None:
+        return self._enables.hypervisor
+
+    @hypervisor.setter
+    def hypervisor(self, controls: Hypervisor | None) -> None:
+        self._enables.hypervisor = controls
 
     # Loading and storing
 
     def _load(self) -> None:
-        machine, port, regs = self._machine, self._port, self._engine.regs
-        machine.zcr, machine.smcr = port.current(ZCR_EL1), port.current(SMCR_EL1)
-        machine.update_lengths()
-        regs[native.FPCR], regs[native.FPSR] = self.vectors.fpcr, self.vectors.fpsr
-        self._engine.push(1 << native.FPCR | 1 << native.FPSR)
-        self._engine.push_vectors()
+        registers = self._registers
+        self._enables.reread_lengths()
+        registers.push_fpcr()
+        registers.push_fpsr()
+        registers.push_vectors()
         self._system.mirror_all()
-        self._engine.load_core(self.core)
+        registers.load_core(self.core)
         if self._space.update_regime():
             self._engine.flush_translations()
         self._engine.recheck_code()
-        self._reconsider()
+        self._enables.reconsider()
 
     def _store(self) -> None:
-        self._engine.store_core(self.core)
-        regs = self._engine.regs
-        self.vectors.fpcr, self.vectors.fpsr = regs[native.FPCR] & 0xFFFFFFFF, regs[native.FPSR] & 0xFFFFFFFF
+        self._registers.store_core(self.core)
 
     # The run loop
 
@@ -173,20 +163,20 @@ class PE:
         pc = self.core.pc
         self._stop = None
         while self._stop is None:
-            self._fault = self._outside = None
+            self._accesses.begin()
             left = 0 if time_left is None else time_left()
             if time_left is not None and left <= 0:
                 self._halt(Stop(Reason.BUDGET, pc))
             elif self._stop_requested:
                 self._halt(Stop(Reason.STOPPED, pc))
-            elif pc & 3 or self._pstate() & IL:
+            elif self._is_illegal(pc):
                 self._tally.count()
                 self._deliver(self._cannot_begin(pc), pc)
             elif self._engine.start(pc, 0 if self._tally.is_limited else left, self._tally.next_slice()):
-                self._returned(self._engine.pull_one(PC))
+                self._returned(self._registers.pull_one(PC))
             else:
-                self._failed(self._engine.pull_one(PC))
-            pc = self._engine.pull_one(PC)
+                self._failed(self._registers.pull_one(PC))
+            pc = self._registers.pull_one(PC)
             # mypy does not see that what ran above, or its hooks, may have set `_stop`.
             if self._stop is None and self._tally.is_used_up:  # type: ignore[redundant-expr]
                 self._stop = Stop(Reason.BUDGET, pc)
@@ -196,13 +186,9 @@ class PE:
 
     def _returned(self, pc: int) -> None:
         """The engine stopped without an access failing."""
-        if self._stop is not None:
+        if self._stop is not None or self._tally.is_used_up or self._is_illegal(pc):
             return
-        if self._tally.is_used_up:
-            return
-        if pc & 3 or self._pstate() & IL:
-            return
-        if self._engine.is_poison(pc):
+        if self._engine.code.is_poison(pc):
             self._emulate()
         elif self._stop_requested:
             self._stop = Stop(Reason.STOPPED, pc)
@@ -213,8 +199,12 @@ class PE:
         else:
             self._stop = Stop(Reason.BUDGET, pc)
 
+    def _is_illegal(self, pc: int) -> bool:
+        """Whether no instruction can begin at `pc`, whatever it is; the engine would begin it."""
+        return bool(pc & 3 or self._registers.pstate() & IL)
+
     def _cannot_begin(self, pc: int) -> GuestException:
-        """Why no instruction can be executed here: PC, or else fetching, or else PSTATE.IL."""
+        """Why: PC, or else fetching, or else PSTATE.IL."""
         if pc & 3:
             return GuestException(ExceptionClass.PC_ALIGNMENT, far=pc)
         try:
@@ -222,7 +212,7 @@ class PE:
         except GuestException as fault:
             return fault
         if self.memory.find(ipa, 4) is None:
-            return external_abort(pc, AccessKind.FETCH, self._el())
+            return external_abort(pc, AccessKind.FETCH, self._registers.el())
         return GuestException(ExceptionClass.ILLEGAL_STATE)
 
     def _failed(self, pc: int) -> None:
@@ -232,50 +222,18 @@ class PE:
         self._gate.restore(pc)
         if self._engine.conflict is not None:
             self._code_is_data(pc)
-            return
-        if self._tally.is_used_up:
-            return  # the block was the budget's last; what it went to can wait
-        self._tally.count()
-        if self._fault is not None:
-            if self._outside is not None:
-                self._fault.far = self._outside[0]
-            self._deliver(self._fault, pc)
-            return
-        if self._outside is None:
-            self._unimplemented(self._space.fetch(pc) or 0, pc)
-            return
-        va, size, kind = self._outside
-        if kind is AccessKind.FETCH:
-            self._deliver(external_abort(pc, kind, self._el()), pc)
-            return
-        try:
-            ipa = self._space.translate(va, kind).ipa
-        except GuestException as fault:
-            self._deliver(fault, pc)
-            return
-        self._access_outside(Access(va, ipa, size, kind is AccessKind.WRITE), pc)
+        elif not self._tally.is_used_up:  # else the block was the budget's last; what it went to can wait
+            self._tally.count()
+            self._end(self._accesses.failed(pc), pc)
 
     def _code_is_data(self, pc: int) -> None:
         """A page is to be fetched from that was written to, or the other way round."""
         storing = self._engine.conflict is AccessKind.WRITE
         self._engine.flush_translations()
         if storing:
-            self._outside = None
+            self._accesses.begin()
             if not self._engine.step_store(pc):
-                self._failed(self._engine.pull_one(PC))
-
-    def _access_outside(self, access: Access, pc: int) -> None:
-        word = self._space.fetch(pc) or 0
-        transfer = transfer_of(word)
-        if transfer is None:
-            self._halt(Stop(Reason.NO_SYNDROME, pc, access=access, word=word))
-            return
-        data = b""
-        if transfer.is_write:
-            value = 0 if transfer.register == 31 else self._engine.pull_one(transfer.register)
-            data = (value & (1 << 8 * transfer.size) - 1).to_bytes(transfer.size, "little")
-        whole = Access(access.va, access.ipa, transfer.size, transfer.is_write)
-        self._halt(Stop(Reason.MMIO, pc, access=whole, transfer=transfer, data=data, word=word))
+                self._failed(self._registers.pull_one(PC))
 
     def _halt(self, stop: Stop) -> None:
         self._stop = stop
@@ -283,157 +241,80 @@ class PE:
 
     # Exceptions
 
-    def _pstate(self) -> int:
-        return self._engine.pull_one(PSTATE)
-
-    def _el(self) -> int:
-        return self._pstate() >> 2 & 3
+    def _end(self, ending: Ending, pc: int) -> None:
+        """The instruction at `pc` stops the PE, or the guest takes an exception that returns there."""
+        if isinstance(ending, Stop):
+            self._halt(ending)
+        else:
+            self._deliver(ending, pc)
 
     def _deliver(self, exception: GuestException, elr: int) -> None:
         if exception.to_el == 2:
-            self._engine.jump(elr)
+            self._registers.jump(elr)
             self._halt(Stop(Reason.TO_EL2, elr, exception=exception))
             return
         self._port.store(ESR_EL1, exception.esr)
         if exception.far is not None:
             self._port.store(FAR_EL1, exception.far)
-        self._enter(elr, 0)
+        self._enter(elr, SYNCHRONOUS)
 
-    def _enter(self, elr: int, offset: int) -> None:
-        old = self._pstate()
-        base = 0x400 if old & 0xF == 0 else 0x200 if old & 1 else 0
-        pstate = old & (_NZCV | _PAN) | _DAIF | _EL1H
-        if not self._port.current(SCTLR_EL1) & _SCTLR_SPAN:
-            pstate |= _PAN if self._has_pan else 0
-        vector = (self._port.current(VBAR_EL1) & -0x800) + base + offset
-        saved = old ^ _EL1_TO_EL2 if self.in_hypervisor and old & 0xC else old
-        self._engine.take_exception(pstate, elr, vector & (1 << 64) - 1, saved)
+    def _enter(self, elr: int, kind: int) -> None:
+        pstate = self._registers.pstate()
+        sets_pan = self.features.pan and not self._port.current(SCTLR_EL1) & _SCTLR_SPAN
+        spsr = pstate ^ _EL1_TO_EL2 if self.in_hypervisor and el_of(pstate) else pstate
+        address = vector(self._port.current(VBAR_EL1), pstate, kind)
+        self._registers.enter_el1(address, entered(pstate, sets_pan=sets_pan), elr, spsr)
 
-    @property
-    def _has_pan(self) -> bool:
-        return self.features.pan
+    def _return(self, word: int) -> None:
+        """ERET: the engine's, unless something is wrong with where it goes."""
+        registers, spsr = self._registers, self._registers.spsr()
+        if not registers.el() or is_plain(spsr, registers.elr()):
+            return
+        if word != ERET:
+            raise Unmodelled(f"an unusual exception return that checks pointers (SPSR_EL1 is {spsr:#x})")
+        core, pfr0 = CoreState(), self._port.read(ID_AA64PFR0_EL1, 1)
+        has_aarch32 = not isinstance(pfr0, int) or pfr0 & 0xF != 1
+        pstate = returned(spsr, registers.pstate(), has_aarch32=has_aarch32)
+        registers.store_core(core)
+        core.pc, core.pstate = core.elr_el1, pstate
+        registers.load_core(core)
+        registers.jump(core.pc)
+        self._tally.take_over()
+        self._engine.stop()
+
+    # What the engine asks
 
     def on_exception(self, number: int) -> None:
-        self._take_over(number)
-        if self._tally.pauses(self._stop_requested):
-            self._engine.stop()
-
-    def _take_over(self, number: int) -> None:
-        pc = self._engine.pull_one(PC)
         self._tally.settle()
         if number == native.UNDEFINED:
             self._emulate()
-            return
-        if number == native.SUPERVISOR_CALL:
-            word = self._space.fetch(pc - 4) or 0
+        else:
             self._tally.count()
-            self._deliver(GuestException(ExceptionClass.SVC, word >> 5 & 0xFFFF), pc)
-            return
-        self._tally.count()
-        word = self._space.fetch(pc) or 0
-        if number == native.BREAKPOINT:
-            self._breakpoint(word >> 5 & 0xFFFF, pc)
-        elif number == native.DATA_ABORT:
-            # The engine raises this for misaligned exclusive and atomic accesses alone.
-            base = self._engine.pull_one(word >> 5 & 31)
-            kind = AccessKind.READ if word >> 22 & 1 else AccessKind.WRITE
-            self._deliver(abort(base, kind, self._el(), FaultStatus.ALIGNMENT.value), pc)
-        else:
-            self._unimplemented(word, pc)
-
-    def _breakpoint(self, immediate: int, pc: int) -> None:
-        if self.takes_breakpoints:
-            self._halt(Stop(Reason.BRK, pc, immediate=immediate))
-        else:
-            self._deliver(GuestException(ExceptionClass.BRK, immediate), pc)
-
-    def _unimplemented(self, word: int, pc: int) -> None:
-        detail = str(UnimplementedInstruction(word, pc))
-        self._halt(Stop(Reason.UNIMPLEMENTED, pc, word=word, detail=detail))
-
-    # Emulated instructions
-
-    def situation(self) -> Situation:
-        """What decides legality right now."""
-        machine = self._machine
-        return Situation(
-            self.features, self._el(), self.vectors.svcr, self._cpacr, machine.smcr, self.hypervisor
-        )
+            pc = self._registers.pull_one(PC)
+            self._end(self._raised(number, pc), pc)
+        if self._tally.pauses(self._stop_requested):
+            self._engine.stop()
 
     def _emulate(self) -> None:
-        """Execute the instruction the engine does not know, and those after it as long as they are ours."""
-        engine, machine = self._engine, self._machine
-        engine.pull()
-        regs = engine.regs
-        self.vectors.fpcr, self.vectors.fpsr = regs[native.FPCR] & 0xFFFFFFFF, regs[native.FPSR] & 0xFFFFFFFF
-        machine.nzcv = regs[PSTATE] & _NZCV
-        pc, started = regs[PC], regs[PSTATE]
-        failure: Callable[[], None] | None = None
-        for _ in range(_MAX_EMULATED_IN_A_ROW):
-            word = self._space.fetch(pc)
-            if word is None:
-                break
-            try:
-                if not self._execute(word, pc):
-                    break
-            except GuestException as exception:
-                self._tally.count()
-                failure = _bind(self._deliver, exception, pc)
-                break
-            except OutsideMemory as outside:
-                self._tally.count()
-                failure = _bind(self._halt, Stop(Reason.NO_SYNDROME, pc, access=outside.access, word=word))
-                break
-            except UnimplementedInstruction:
-                failure = _bind(self._unimplemented, word, pc)
-                break
-            if self._stop is not None:
-                pc = self._stop.pc
-                break
-            self._tally.count()
-            pc += 4
-            if self._tally.is_used_up:
-                break
-        regs[PSTATE] = started & ~_NZCV | machine.nzcv
-        regs[native.FPSR] = self.vectors.fpsr
-        engine.push(machine.take_changed_x() | 1 << PSTATE | 1 << native.FPSR)
-        if machine.z_written:
-            machine.z_written = False
-            engine.push_vectors()
-            self._reconsider(z_written=True)
-        engine.jump(pc)
-        if failure is not None:
-            failure()
-        elif self._tally.is_used_up and self._stop is None:
-            self._halt(Stop(Reason.BUDGET, pc))
+        ending = self._emulation.run()
+        if ending is not None:
+            self._end(ending, self._registers.values[PC])
 
-    def _execute(self, word: int, pc: int) -> bool:
-        """Execute one word; False if it is the engine's after all."""
-        decoded = DECODER.decode(word)
-        if decoded is not None:
-            row = decoded.row
-            if row.needs and not getattr(self.features, row.needs):
-                raise Undefined
-            CHECKS[row.check](self.situation())
-            decoded.execute(self._machine)
-            return True
-        return self._execute_other(word, pc)
-
-    def _execute_other(self, word: int, pc: int) -> bool:
-        if pc != self._engine.regs[PC]:
-            return False  # not what the engine stopped at: it may well know this one
-        if word & _HVC_SMC_MASK in (_HVC, _SMC):
-            if not self._el():
-                raise Undefined
-            reason = Reason.HVC if word & _HVC_SMC_MASK == _HVC else Reason.SMC
-            self._tally.count()
-            self._halt(Stop(reason, pc + 4, immediate=word >> 5 & 0xFFFF))
-            return True
-        if is_allocated(word, self.features):
-            raise UnimplementedInstruction(word, pc)
-        raise Undefined
-
-    # What the engine asks
+    def _raised(self, number: int, pc: int) -> Ending:
+        """What an instruction comes to for which the engine has an exception; for SVC `pc` is after it."""
+        if number == native.SUPERVISOR_CALL:
+            return GuestException(ExceptionClass.SVC, _immediate(self._space.fetch(pc - 4) or 0))
+        word = self._space.fetch(pc) or 0
+        if number == native.BREAKPOINT:
+            if self.takes_breakpoints:
+                return Stop(Reason.BRK, pc, immediate=_immediate(word))
+            return GuestException(ExceptionClass.BRK, _immediate(word))
+        if number == native.DATA_ABORT:
+            # The engine raises this for misaligned exclusive and atomic accesses alone.
+            base = self._registers.pull_one(word >> 5 & 31)
+            kind = AccessKind.READ if word >> 22 & 1 else AccessKind.WRITE
+            return abort(base, kind, self._registers.el(), FaultStatus.ALIGNMENT.value)
+        return unimplemented(word, pc)
 
     def on_watched(self, va: int) -> None:
         """Before a system instruction, or while the gate is on a base FP instruction."""
@@ -441,27 +322,12 @@ class PE:
         if word is None:
             return
         try:
-            if self.in_hypervisor and self._el() and _is_hypervisors(word):
-                self._tally.settle()
-                self._tally.count()
-                self._engine.jump(va)
-                self._halt(Stop(Reason.HYPERVISOR, va, word=word))
-            elif word & _ERET_MASK == _ERET:
-                self._return(word)
-            elif word & _SYSTEM_MASK == _SYSTEM:
-                if self._system.execute(word):
-                    self._tally.settle()
-                    self._tally.count()
-                    self._engine.jump(va + 4)
-            elif self._engine.gated:
-                self._gate.watch(word, va, self.situation())
+            self._watch(word, va)
         except GuestException as refusal:
-            self._tally.settle()
-            self._tally.count()
+            self._tally.take_over()
             self._deliver(refusal, va)
         except OutsideMemory as outside:
-            self._tally.settle()
-            self._tally.count()
+            self._tally.take_over()
             self._halt(Stop(Reason.NO_SYNDROME, va, access=outside.access, word=word))
         except Unmodelled as gap:
             self._tally.settle()
@@ -469,70 +335,26 @@ class PE:
         if self._tally.pauses(self._stop_requested):
             self._engine.stop()
 
-    def _return(self, word: int) -> None:
-        """ERET: the engine's, unless something is wrong with where it goes."""
-        engine, spsr = self._engine, self._engine.read_spsr()
-        if not self._el() or is_plain(spsr, engine.read_elr()):
-            return
-        if word != _ERET:
-            raise Unmodelled(f"an unusual exception return that checks pointers (SPSR_EL1 is {spsr:#x})")
-        core, pfr0 = CoreState(), self._port.read(ID_AA64PFR0_EL1, 1)
-        has_aarch32 = not isinstance(pfr0, int) or pfr0 & 0xF != 1
-        pstate = returned(spsr, self._pstate(), has_aarch32=has_aarch32)
-        engine.store_core(core)
-        core.pc, core.pstate = core.elr_el1, pstate
-        engine.load_core(core)
-        engine.jump(core.pc)
-        self._tally.settle()
-        self._tally.count()
-        engine.stop()
+    def _watch(self, word: int, va: int) -> None:
+        if self.in_hypervisor and self._registers.el() and is_hypervisors(word):
+            self._tally.take_over()
+            self._registers.jump(va)
+            self._halt(Stop(Reason.HYPERVISOR, va, word=word))
+        elif is_return(word):
+            self._return(word)
+        elif is_system(word):
+            if self._system.execute(word):
+                self._tally.take_over()
+                self._registers.jump(va + 4)
+        elif self._engine.code.fp_watched:
+            self._gate.watch(word, va, self._enables.situation())
 
     def on_translate(self, va: int, kind: AccessKind) -> Mapping | None:
-        try:
-            return self._space.translate(va, kind)
-        except GuestException as fault:
-            self._fault = fault
-            return None
+        return self._accesses.translate(va, kind)
 
     def on_outside(self, va: int, size: int, kind: AccessKind) -> None:
-        self._outside = (va, size, kind)
-
-    def _stored(self, ipa: int, size: int) -> None:
-        if self._engine.is_code(ipa, size):
-            self._engine.flush_translations()
-
-    def forget_translations(self) -> None:
-        """TLB maintenance done for the guest."""
-        self._engine.flush_translations()
-
-    def enables_changed(self) -> None:
-        """A write to CPACR_EL1, ZCR_EL1, SMCR_EL1 or SVCR."""
-        machine = self._machine
-        # The engine's V registers are the current ones: keep them while Z is cut to its new length.
-        if not machine.z_written:
-            self._engine.pull()
-        machine.zcr, machine.smcr = self._port.current(ZCR_EL1), self._port.current(SMCR_EL1)
-        machine.update_lengths()
-        if machine.z_written:
-            machine.z_written = False
-            regs = self._engine.regs
-            regs[native.FPSR] = self.vectors.fpsr
-            self._engine.push(1 << native.FPSR)
-            self._engine.push_vectors()
-        self._reconsider()
-
-    def _reconsider(self, *, z_written: bool = False) -> None:
-        self._cpacr = self._port.current(CPACR_EL1)
-        self._gate.update(self.situation(), z_written=z_written)
+        self._accesses.miss(va, size, kind)
 
 
-def _is_hypervisors(word: int) -> bool:
-    """ERET; registers and operations of EL2 (op1 4) and EL12 (op1 5), and what EL2 has of its own."""
-    if word & _ERET_MASK == _ERET:
-        return True
-    reg = SysReg(word >> 5 & 0xFFFF)
-    return word & _SYSTEM_MASK == _SYSTEM and bool(reg.op0) and (reg.op1 in (4, 5) or reg in BANKED_REGISTERS)
-
-
-def _bind(function: Callable[..., None], *arguments: object) -> Callable[[], None]:
-    return lambda: function(*arguments)
+def _immediate(word: int) -> int:
+    return word >> 5 & 0xFFFF

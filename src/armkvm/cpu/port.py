@@ -47,8 +47,8 @@ ESR_EL1 = sysreg("ESR_EL1")
 FAR_EL1 = sysreg("FAR_EL1")
 ID_AA64PFR0_EL1 = sysreg("ID_AA64PFR0_EL1")
 FPMR = sysreg("FPMR")
-FPCR = SysReg.of(3, 3, 4, 4, 0)
-FPSR = SysReg.of(3, 3, 4, 4, 1)
+FPCR = sysreg("FPCR")
+FPSR = sysreg("FPSR")
 PAR_EL1 = sysreg("PAR_EL1")
 SCTLR_EL1 = sysreg("SCTLR_EL1")
 SMCR_EL1 = sysreg("SMCR_EL1")
@@ -59,29 +59,24 @@ TTBR0_EL1 = sysreg("TTBR0_EL1")
 TTBR1_EL1 = sysreg("TTBR1_EL1")
 VBAR_EL1 = sysreg("VBAR_EL1")
 ZCR_EL1 = sysreg("ZCR_EL1")
-SPSR_EL1 = SysReg.of(3, 0, 4, 0, 0)
-DCZID_EL0 = SysReg.of(3, 3, 0, 0, 7)
+ELR_EL1 = sysreg("ELR_EL1")
+SPSR_EL1 = sysreg("SPSR_EL1")
+CURRENT_EL = sysreg("CurrentEL")
+DCZID_EL0 = sysreg("DCZID_EL0")
 
 ENGINE_REGISTERS = frozenset(
     {
         FPCR,
         FPSR,
+        ELR_EL1,
         SPSR_EL1,
-        SysReg.of(3, 0, 4, 0, 1),  # ELR_EL1
-        SysReg.of(3, 0, 4, 1, 0),  # SP_EL0
-        SysReg.of(3, 0, 4, 2, 0),  # SPSel
-        SysReg.of(3, 0, 4, 2, 2),  # CurrentEL
-        SysReg.of(3, 0, 4, 2, 3),  # PAN
-        SysReg.of(3, 0, 4, 2, 4),  # UAO
-        SysReg.of(3, 3, 4, 2, 0),  # NZCV
-        SysReg.of(3, 3, 4, 2, 1),  # DAIF
+        CURRENT_EL,
+        *map(sysreg, ("SP_EL0", "SPSel", "PAN", "UAO", "NZCV", "DAIF")),
     }
 )
 """Registers the engine itself executes with; `CoreState` and `VectorState` carry their values."""
 
-BANKED_REGISTERS = frozenset(
-    {SPSR_EL1, SysReg.of(3, 0, 4, 0, 1), SysReg.of(3, 0, 4, 2, 2)}  # ELR_EL1, CurrentEL
-)
+BANKED_REGISTERS = frozenset({ELR_EL1, SPSR_EL1, CURRENT_EL})
 """Those of them that EL2 has, or shows, of its own."""
 
 FP_REGISTERS = frozenset({FPCR, FPSR})

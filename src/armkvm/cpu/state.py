@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from armkvm.cpu.pstate import DAIF, EL1H, el_of
+
 Z_BYTES = 256
 P_BYTES = 32
 ZA_ROW_BYTES = 256
@@ -81,7 +83,7 @@ class CoreState:
 
     x: list[int] = field(default_factory=lambda: [0] * 31)
     pc: int = 0
-    pstate: int = 0x3C5
+    pstate: int = DAIF | EL1H
     sp_el0: int = 0
     sp_el1: int = 0
     elr_el1: int = 0
@@ -89,4 +91,4 @@ class CoreState:
 
     @property
     def el(self) -> int:
-        return self.pstate >> 2 & 3
+        return el_of(self.pstate)

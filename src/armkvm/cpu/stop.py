@@ -49,3 +49,13 @@ class Stop:
     word: int = 0
     detail: str = ""
     exception: GuestException | None = None
+
+
+Ending = Stop | GuestException
+"""What an instruction comes to that does not just go on: the caller deals with it, or the guest."""
+
+
+def unimplemented(word: int, pc: int) -> Stop:
+    """The architecture defines this instruction, this PE does not execute it."""
+    detail = f"the instruction {word:#010x} at {pc:#x} exists in the architecture but not in this emulator"
+    return Stop(Reason.UNIMPLEMENTED, pc, word=word, detail=detail)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from armkvm.arch.accesses import GUEST_ONLY, access_name
 from armkvm.arch.encoding import SysReg
+from armkvm.arch.sysregs import sysreg
 from armkvm.cpu.address_space import AddressSpace
+from armkvm.cpu.enables import Enables
 from armkvm.cpu.engine import Engine
 from armkvm.cpu.exceptions import ExceptionClass, GuestException, Undefined, Unmodelled
 from armkvm.cpu.legality import Situation, check_fp, check_sme_access, check_zcr
@@ -35,7 +35,7 @@ from armkvm.cpu.translation import AccessKind
 _ZVA_BYTES = 64
 _SCTLR_UCT, _SCTLR_DZE, _SCTLR_UCI, _SCTLR_ENTP2 = 1 << 15, 1 << 14, 1 << 26, 1 << 60
 
-_CTR_EL0 = SysReg.of(3, 3, 0, 0, 1)
+_CTR_EL0 = sysreg("CTR_EL0")
 _LENGTHS_AND_ENABLES = frozenset({CPACR_EL1, ZCR_EL1, SMCR_EL1})
 
 _DC_ZVA = SysReg.of(1, 3, 7, 4, 1)
@@ -47,28 +47,21 @@ _CRM_WITHOUT_EFFECT = (1, 5, 3, 6, 10, 11, 12, 13, 14)
 DVP: nothing is predicted. DC: nothing is cached."""
 
 
-class Surroundings(Protocol):
-    """What this module needs of the PE."""
-
-    def situation(self) -> Situation: ...
-
-    def enables_changed(self) -> None: ...
-
-
 class SystemAccess:
     """MRS, MSR, SYS and SYSL of the guest. Methods raise GuestException; True means done."""
 
     def __init__(
         self,
-        surroundings: Surroundings,
+        enables: Enables,
         machine: Machine,
         engine: Engine,
         port: SysRegPort,
         space: AddressSpace,
     ) -> None:
-        self._pe = surroundings
+        self._enables = enables
         self._machine = machine
         self._engine = engine
+        self._registers = engine.registers
         self._port = port
         self._space = space
         self._mirror: dict[SysReg, int] = {}
@@ -84,20 +77,20 @@ class SystemAccess:
             value &= ~_SCTLR_OURS
         if self._mirror.get(reg) != value:
             self._mirror[reg] = value
-            self._engine.write_sysreg(reg, value)
+            self._registers.write_sysreg(reg, value)
 
     def execute(self, word: int) -> bool:
         """Execute an MRS, MSR (register), SYS or SYSL. False: the engine is to do it."""
         reg, rt, is_read = SysReg(word >> 5 & 0xFFFF), word & 31, bool(word >> 21 & 1)
         if not reg.op0:
             return False  # MSR (immediate), hints, barriers
-        value = 0 if is_read or rt == 31 else self._engine.pull_one(rt)
+        value = 0 if is_read or rt == 31 else self._registers.pull_one(rt)
         if reg.op0 == 1:
             return self._system(reg, rt, value, is_read)
         return self._register(reg, rt, value, is_read)
 
     def _register(self, reg: SysReg, rt: int, value: int, is_read: bool) -> bool:
-        s = self._pe.situation()
+        s = self._enables.situation()
         self._check(s, reg)
         if reg in ENGINE_REGISTERS:
             if s.el == 0 and reg.op1 != 3:
@@ -106,10 +99,10 @@ class SystemAccess:
         if reg == SVCR:
             if is_read:
                 self._machine.set_x(rt, self._machine.vectors.svcr)
-                self._engine.push(self._machine.take_changed_x())
+                self._registers.push(self._machine.take_changed_x())
             else:
                 self._machine.set_svcr(value & 3)
-                self._pe.enables_changed()
+                self._enables.changed()
             return True
         if is_read:
             self._read(s, reg, rt)
@@ -137,7 +130,7 @@ class SystemAccess:
         if isinstance(answer, Refusal):
             raise refused(answer, reg, rt, True)
         self._machine.set_x(rt, answer)
-        self._engine.push(self._machine.take_changed_x())
+        self._registers.push(self._machine.take_changed_x())
 
     def _write(self, s: Situation, reg: SysReg, rt: int, value: int) -> None:
         if reg == FPMR and self._machine.features.fpmr:
@@ -150,7 +143,7 @@ class SystemAccess:
         if reg in MIRRORED:
             self._mirror_one(reg)
         if reg in _LENGTHS_AND_ENABLES:
-            self._pe.enables_changed()
+            self._enables.changed()
         if reg in TRANSLATION_REGISTERS and self._space.update_regime():
             self._engine.flush_translations()
 
@@ -173,7 +166,7 @@ class SystemAccess:
         """
         if is_read or op not in GUEST_ONLY:
             raise Undefined
-        s = self._pe.situation()
+        s = self._enables.situation()
         if s.el == 0:
             self._check_el0_maintenance(op, rt, is_read)
         refusal = self._port.execute(op, s.el)

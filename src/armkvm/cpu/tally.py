@@ -43,6 +43,11 @@ class Tally:
         """Add an instruction."""
         self._correction += 1
 
+    def take_over(self) -> None:
+        """The instruction that the engine has begun was executed elsewhere."""
+        self.settle()
+        self.count()
+
     def next_slice(self) -> int:
         """How many instructions the engine may begin before it returns; 0: as many as it likes.
 

@@ -11,7 +11,7 @@ from armkvm.abi.regid import CCSIDR_COUNT, RegId
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
-from armkvm.model import rules
+from armkvm.model import register_rules, rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.vcpu import Vcpu
@@ -33,7 +33,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG of a CCSIDR_EL1."""
     value = vcpu.demux.get(reg)
     if value is None:
-        return Refused(rules.NO_SUCH_DEMUX)
+        return Refused(register_rules.NO_SUCH_DEMUX)
     return value.to_bytes(4, "little")
 
 
@@ -41,7 +41,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG of a CCSIDR_EL1."""
     # identity and size
     if reg not in vcpu.demux:
-        return Refused(rules.NO_SUCH_DEMUX)
+        return Refused(register_rules.NO_SUCH_DEMUX)
     if data is None:
         return Refused(rules.BAD_POINTER)
     # value
@@ -49,12 +49,12 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     platform = vcpu.vm.platform
     if HOST_CACHE_GEOMETRY in platform.profile:
         if value != vcpu.demux[reg]:
-            return Refused(rules.CCSIDR_FIXED, f"asked for {value:#x}, it is {vcpu.demux[reg]:#x}")
+            return Refused(register_rules.CCSIDR_FIXED, f"asked for {value:#x}, it is {vcpu.demux[reg]:#x}")
         return None
     smallest = _smallest_line(platform, reg & 1)
     if (value & _LINE_SIZE) + 4 < smallest:
         return Refused(
-            rules.CCSIDR_INVALID, f"asked for {value:#x}, lines are at least {1 << smallest} bytes"
+            register_rules.CCSIDR_INVALID, f"asked for {value:#x}, lines are at least {1 << smallest} bytes"
         )
     # effect
     vcpu.demux[reg] = value

@@ -9,7 +9,7 @@ from armkvm.abi import core
 from armkvm.abi.regid import CORE_WORDS, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.catalog import name_of, parse
-from armkvm.model import rules
+from armkvm.model import register_rules, rules
 from armkvm.model.outcome import Refused
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vectors import has_v_registers
@@ -51,7 +51,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     # value
     value = int.from_bytes(data, "little")
     if reg == PSTATE and not _mode_allowed(vcpu, value & 0x1F):
-        return Refused(rules.BAD_PSTATE_MODE, f"asked for mode {value & 0x1F:#x}")
+        return Refused(register_rules.BAD_PSTATE_MODE, f"asked for mode {value & 0x1F:#x}")
     # effect
     vcpu.core[reg] = value
     if vcpu.core[PSTATE] & AARCH32:
@@ -64,13 +64,15 @@ def _misnamed(number: int) -> Refused:
     reg = RegId(number)
     word = number & 0xFFFFFFF & ~(0xFFF << 16) | (number >> 28 & 15) << 28
     if word >= CORE_WORDS or word + reg.size // 4 >= CORE_WORDS:
-        return Refused(rules.CORE_BEYOND_END, f"word {word}, {reg.size} bytes")
+        return Refused(register_rules.CORE_BEYOND_END, f"word {word}, {reg.size} bytes")
     if number in V:
-        return Refused(rules.V_ON_SVE, f"{name_of(reg)} is Z{name_of(reg)[1:]}[127:0]")
+        return Refused(register_rules.V_ON_SVE, f"{name_of(reg)} is Z{name_of(reg)[1:]}[127:0]")
     size = core.SIZE_AT.get(word)
     if size is None:
-        return Refused(rules.CORE_MISPLACED, f"no register starts at word {word}")
-    return Refused(rules.CORE_MISPLACED, f"the register at word {word} has {size} bytes, not {reg.size}")
+        return Refused(register_rules.CORE_MISPLACED, f"no register starts at word {word}")
+    return Refused(
+        register_rules.CORE_MISPLACED, f"the register at word {word} has {size} bytes, not {reg.size}"
+    )
 
 
 def _mode_allowed(vcpu: Vcpu, mode: int) -> bool:

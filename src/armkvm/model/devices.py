@@ -61,7 +61,7 @@ def create(vm: Vm, kind: int, test: bool) -> Device | Refused | None:
     """KVM_CREATE_DEVICE; with `test` it only says whether the type is offered."""
     # identity
     if kind not in vm.platform.facts.device_types:
-        return Refused(rules.NO_SUCH_DEVICE, DEVICE_NAMES.get(kind, f"type {kind}"))
+        return Refused(device_rules.NO_SUCH_DEVICE, DEVICE_NAMES.get(kind, f"type {kind}"))
     if test:
         return None
     # effect
@@ -86,7 +86,9 @@ def _create_vfio(vm: Vm) -> Refused | None:
 
 
 def _has_file(vm: Vm, attr: int) -> Refused | None:
-    return None if attr in (VfioAttr.ADD, VfioAttr.DEL) else Refused(rules.NO_SUCH_ATTR, f"attribute {attr}")
+    if attr in (VfioAttr.ADD, VfioAttr.DEL):
+        return None
+    return Refused(device_rules.NO_SUCH_ATTR, f"attribute {attr}")
 
 
 def _put_file(vm: Vm, attr: int, data: bytes | None) -> Refused | None:

@@ -13,7 +13,7 @@ from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
 from armkvm.catalog import BITMAPS, FIRMWARE, id_of, parse
-from armkvm.model import rules
+from armkvm.model import register_rules, rules
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import KernelProfile
 from armkvm.model.vcpu import Vcpu
@@ -70,14 +70,14 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
         return psci_version(vcpu).to_bytes(8, "little")
     if reg in WORKAROUNDS:
         return workaround_level(vcpu, reg).to_bytes(8, "little")
-    return Refused(rules.NO_SUCH_FIRMWARE)
+    return Refused(register_rules.NO_SUCH_FIRMWARE)
 
 
 def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     """KVM_SET_ONE_REG of a firmware register or bitmap."""
     # size, which the kernel checks before it reads the pointer and before it knows the id
     if 1 << (reg >> 52 & 15) != 8:
-        return Refused(rules.NO_SUCH_FIRMWARE, "firmware registers have 64 bits")
+        return Refused(register_rules.NO_SUCH_FIRMWARE, "firmware registers have 64 bits")
     if data is None:
         return Refused(rules.BAD_POINTER)
     value = int.from_bytes(data, "little")
@@ -89,7 +89,7 @@ def put(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
         return _check_workaround(vcpu, reg, value)
     if reg == WORKAROUND_2:
         return _check_workaround_2(vcpu, value)
-    return Refused(rules.NO_SUCH_FIRMWARE)
+    return Refused(register_rules.NO_SUCH_FIRMWARE)
 
 
 def workaround_level(vcpu: Vcpu, reg: int) -> int:
@@ -128,7 +128,7 @@ def _put_psci_version(vcpu: Vcpu, value: int) -> Refused | None:
     allowed = psci_versions(vcpu.features, vcpu.vm.profile)
     if value not in allowed:
         return Refused(
-            rules.PSCI_VERSION_INVALID,
+            register_rules.PSCI_VERSION_INVALID,
             f"asked for {value:#x}, possible are {', '.join(f'{v:#x}' for v in allowed)}",
         )
     vcpu.vm.psci_version = value
@@ -139,7 +139,9 @@ def _check_workaround(vcpu: Vcpu, reg: int, value: int) -> Refused | None:
     """A level is checked and then dropped: reading always shows the host's."""
     host = workaround_level(vcpu, reg)
     if value & ~_LEVEL or value > host:
-        return Refused(rules.WORKAROUND_ABOVE_HOST, f"asked for {value:#x}, the host is at {host:#x}")
+        return Refused(
+            register_rules.WORKAROUND_ABOVE_HOST, f"asked for {value:#x}, the host is at {host:#x}"
+        )
     return None
 
 
@@ -147,18 +149,22 @@ def _check_workaround_2(vcpu: Vcpu, value: int) -> Refused | None:
     host = workaround_level(vcpu, WORKAROUND_2)
     level = value & _LEVEL
     if value & ~(_LEVEL | _WA2_ENABLED) or (value & _WA2_ENABLED and level != _WA2_AVAIL):
-        return Refused(rules.WORKAROUND_ABOVE_HOST, f"{value:#x} is no level")
+        return Refused(register_rules.WORKAROUND_ABOVE_HOST, f"{value:#x} is no level")
     # levels 0 and 1 both mean "do nothing special", 2 and 3 both mean "safe"
     if level > 3 or (level >= _WA2_AVAIL and host & _LEVEL < 3):
-        return Refused(rules.WORKAROUND_ABOVE_HOST, f"asked for {value:#x}, the host is at {host:#x}")
+        return Refused(
+            register_rules.WORKAROUND_ABOVE_HOST, f"asked for {value:#x}, the host is at {host:#x}"
+        )
     return None
 
 
 def _put_bitmap(vm: Vm, reg: int, value: int) -> Refused | None:
     supported = _SUPPORTED[reg]
     if value & ~supported:
-        return Refused(rules.BITMAP_UNSUPPORTED, f"asked for {value:#x}, supported are {supported:#x}")
+        return Refused(
+            register_rules.BITMAP_UNSUPPORTED, f"asked for {value:#x}, supported are {supported:#x}"
+        )
     if vm.has_run and value != vm.bitmaps[reg]:
-        return Refused(rules.BITMAP_FROZEN, f"asked for {value:#x}, it is {vm.bitmaps[reg]:#x}")
+        return Refused(register_rules.BITMAP_FROZEN, f"asked for {value:#x}, it is {vm.bitmaps[reg]:#x}")
     vm.bitmaps[reg] = value
     return None

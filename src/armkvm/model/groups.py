@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from armkvm.model import rules
+from armkvm.model import device_rules, rules
 from armkvm.model.outcome import Refused
 
 Of = TypeVar("Of")
@@ -49,7 +49,7 @@ def put(groups: Groups[Of], of: Of, group: int, attr: int, data: bytes | None) -
 
 
 def _unknown(group: int, attr: int) -> Refused:
-    return Refused(rules.NO_SUCH_ATTR, f"group {group}, attribute {attr:#x}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"group {group}, attribute {attr:#x}")
 
 
 def number(data: bytes | None, size: int) -> int | Refused:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from armkvm.errors import Rule
-from armkvm.model import rules
+from armkvm.model import rules, vector_rules
 from armkvm.model.profile import KernelProfile
 from armkvm.model.vector_behaviours import IMPLICIT_FINALIZATION, SVE_VLS_CALLS
 from armkvm.state import Phase
@@ -41,8 +41,8 @@ SET_LENGTHS_CALL = "KVM_ARM_VCPU_SET_SVE_VLS"
 PHASES = (Phase.CREATED, Phase.CONFIGURED, Phase.READY)
 Row = tuple[Rule | None, Rule | None, Rule | None]
 
-_NO_FINALIZE: Row = (rules.NO_FINALIZE,) * 3
-_NO_CALL: Row = (rules.NO_LENGTHS_CALL,) * 3
+_NO_FINALIZE: Row = (vector_rules.NO_FINALIZE,) * 3
+_NO_CALL: Row = (vector_rules.NO_LENGTHS_CALL,) * 3
 
 # operation -> the rule that refuses it in each of PHASES; None admits it. A vCPU without scalable
 # vectors is never CONFIGURED. What can be refused for other reasons too is decided with those.
@@ -51,8 +51,8 @@ REFUSES: dict[str, Row] = {
     FINALIZE: (rules.NOT_INITIALISED, None, None),
     GET_ONE_REG: (rules.NOT_INITIALISED, None, None),
     SET_ONE_REG: (rules.NOT_INITIALISED, None, None),
-    ACCESS_VECTORS: (rules.NOT_INITIALISED, rules.VECTOR_NOT_FINALIZED, None),
-    SET_LENGTHS: (rules.NOT_INITIALISED, None, rules.VLS_FINAL),
+    ACCESS_VECTORS: (rules.NOT_INITIALISED, vector_rules.VECTOR_NOT_FINALIZED, None),
+    SET_LENGTHS: (rules.NOT_INITIALISED, None, vector_rules.VLS_FINAL),
     GET_REG_LIST: (rules.NOT_INITIALISED, rules.NOT_FINALIZED, None),
     RUN: (rules.NOT_INITIALISED, rules.NOT_FINALIZED, None),
     GET_MP_STATE: (None, None, None),
@@ -97,7 +97,7 @@ IMPLICIT = LifeCycle(
     | {
         FINALIZE: _NO_FINALIZE,
         ACCESS_VECTORS: (rules.NOT_INITIALISED, None, None),
-        SET_LENGTHS: (rules.NOT_INITIALISED, None, rules.VLS_FINAL_BY_USE),
+        SET_LENGTHS: (rules.NOT_INITIALISED, None, vector_rules.VLS_FINAL_BY_USE),
         GET_REG_LIST: (rules.NOT_INITIALISED, None, None),
         RUN: (rules.NOT_INITIALISED, None, None),
     },

@@ -14,7 +14,7 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
 from armkvm.arch.vectors import ARCH_VQ_MAX, QUADWORD_BYTES, VectorLengths
 from armkvm.catalog import id_of
-from armkvm.model import rules, vectors
+from armkvm.model import rules, vector_rules, vectors
 from armkvm.model.lifecycle import ACCESS_VECTORS
 from armkvm.model.outcome import Refused
 from armkvm.model.vcpu import Vcpu
@@ -62,8 +62,8 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG in the SME class."""
     if reg in _LENGTHS and _is_vls(vcpu, reg):
         if F.SME not in vcpu.features:
-            return Refused(rules.NO_SME)
-        return vls.encode(lengths(vcpu)) if vcpu.sme_max_vq else Refused(rules.NO_LENGTH_TO_READ)
+            return Refused(vector_rules.NO_SME)
+        return vls.encode(lengths(vcpu)) if vcpu.sme_max_vq else Refused(vector_rules.NO_LENGTH_TO_READ)
     refused = _check(vcpu, reg)
     if refused is not None:
         return refused
@@ -92,7 +92,7 @@ def _is_vls(vcpu: Vcpu, reg: int) -> bool:
 
 def _put_vls(vcpu: Vcpu, data: bytes | None) -> Refused | None:
     if F.SME not in vcpu.features:
-        return Refused(rules.NO_SME)
+        return Refused(vector_rules.NO_SME)
     asked = vectors.check_vls(vcpu, vcpu.vm.platform.sme, data)
     if isinstance(asked, Refused):
         return asked
@@ -114,16 +114,16 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     row, part = _ROW_OF.get(reg) or _row_of(reg)
     # identity and size
     if row < 0 and reg != _ZT0:
-        return Refused(rules.MATRIX_ID_MALFORMED)
+        return Refused(vector_rules.MATRIX_ID_MALFORMED)
     if F.SME not in vcpu.features:
-        return Refused(rules.NO_SME)
+        return Refused(vector_rules.NO_SME)
     if row >= 0:
         if row >= row_count(vcpu):
-            return Refused(rules.ZA_ROW_BEYOND_END, f"row {row} of {row_count(vcpu)}")
+            return Refused(vector_rules.ZA_ROW_BEYOND_END, f"row {row} of {row_count(vcpu)}")
         if part:
-            return Refused(rules.SLICE_BEYOND_LENGTH, f"slice {part}")
+            return Refused(vector_rules.SLICE_BEYOND_LENGTH, f"slice {part}")
     elif not has_sme2(vcpu):
-        return Refused(rules.NO_SME2, f"ID_AA64PFR1_EL1.SME is {_SME.extract(vcpu.id_regs[_PFR1])}")
+        return Refused(vector_rules.NO_SME2, f"ID_AA64PFR1_EL1.SME is {_SME.extract(vcpu.id_regs[_PFR1])}")
     return _check_permission(vcpu)
 
 
@@ -134,8 +134,8 @@ def _check_permission(vcpu: Vcpu) -> Refused | None:
         return None
     not_final = None if rule is None else Refused(rule)
     if ZA_OFF_IS_EINVAL in vcpu.vm.profile:
-        return not_final or Refused(rules.ZA_OFF_EINVAL, "SVCR.ZA is 0")
-    return not_final if has_za(vcpu) else Refused(rules.ZA_OFF, "SVCR.ZA is 0")
+        return not_final or Refused(vector_rules.ZA_OFF_EINVAL, "SVCR.ZA is 0")
+    return not_final if has_za(vcpu) else Refused(vector_rules.ZA_OFF, "SVCR.ZA is 0")
 
 
 def reset(vcpu: Vcpu) -> None:

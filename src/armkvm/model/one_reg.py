@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from armkvm.abi.regid import KVM_REG_ARM64, RegClass
-from armkvm.model import caches, core_regs, firmware, matrix, rules, vectors
+from armkvm.model import caches, core_regs, firmware, matrix, register_rules, rules, vectors
 from armkvm.model.lifecycle import GET_ONE_REG, SET_ONE_REG
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.catalogue import BY_ID, invariant_of
@@ -66,9 +66,9 @@ class _Handlers(dict[int, _H]):
 def _get_sysreg(vcpu: Vcpu, reg: int) -> bytes | Refused:
     row = BY_ID.get(reg)
     if row is None:
-        return Refused(rules.NO_SUCH_SYSREG)
+        return Refused(register_rules.NO_SUCH_SYSREG)
     if row.visible is not always and not row.visible(vcpu):  # most are, and need no call to say so
-        return Refused(rules.SYSREG_HIDDEN)
+        return Refused(register_rules.SYSREG_HIDDEN)
     return row.read(vcpu, row).to_bytes(8, "little")
 
 
@@ -78,22 +78,22 @@ def _set_sysreg(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
         return Refused(rules.BAD_POINTER)
     row = BY_ID.get(reg)
     if row is None:
-        return Refused(rules.NO_SUCH_SYSREG)
+        return Refused(register_rules.NO_SUCH_SYSREG)
     if row.visible is not always and not row.visible(vcpu):
-        return Refused(rules.SYSREG_HIDDEN)
+        return Refused(register_rules.SYSREG_HIDDEN)
     return row.write(vcpu, row, int.from_bytes(data, "little"))
 
 
 def _get_unknown(vcpu: Vcpu, reg: int) -> bytes | Refused:
     twin = invariant_of(vcpu.vm.profile, reg)
-    return Refused(rules.UNKNOWN_CLASS) if twin is None else _get_sysreg(vcpu, twin)
+    return Refused(register_rules.UNKNOWN_CLASS) if twin is None else _get_sysreg(vcpu, twin)
 
 
 def _set_unknown(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
     if data is None:
         return Refused(rules.BAD_POINTER)
     twin = invariant_of(vcpu.vm.profile, reg)
-    return Refused(rules.UNKNOWN_CLASS) if twin is None else _set_sysreg(vcpu, twin, data)
+    return Refused(register_rules.UNKNOWN_CLASS) if twin is None else _set_sysreg(vcpu, twin, data)
 
 
 def _get_sme(vcpu: Vcpu, reg: int) -> bytes | Refused:
@@ -105,11 +105,11 @@ def _set_sme(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
 
 
 def _get_foreign(vcpu: Vcpu, reg: int) -> bytes | Refused:
-    return Refused(rules.FOREIGN_ID)
+    return Refused(register_rules.FOREIGN_ID)
 
 
 def _set_foreign(vcpu: Vcpu, reg: int, data: bytes | None) -> Refused | None:
-    return Refused(rules.FOREIGN_ID)
+    return Refused(register_rules.FOREIGN_ID)
 
 
 _GET = _Handlers[_Get](

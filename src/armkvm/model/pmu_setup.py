@@ -32,13 +32,13 @@ def _has(vcpu: Vcpu, attr: int) -> Refused | None:
     known = 5 if PMU_NR_COUNTERS in vcpu.vm.profile else 4
     if F.PMU_V3 in vcpu.features and 0 <= attr < known:
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"PMU attribute {attr}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"PMU attribute {attr}")
 
 
 def _get(vcpu: Vcpu, attr: int) -> bytes | Refused:
     """Only the interrupt can be read."""
     if attr != PmuAttr.IRQ:
-        return Refused(rules.NO_SUCH_ATTR, f"PMU attribute {attr} is not read")
+        return Refused(device_rules.NO_SUCH_ATTR, f"PMU attribute {attr} is not read")
     if vcpu.vm.gic is None:
         return Refused(device_rules.IRQ_WITHOUT_VGIC)
     if F.PMU_V3 not in vcpu.features:
@@ -55,7 +55,7 @@ def _put(vcpu: Vcpu, attr: int, data: bytes | None) -> Refused | None:
         return Refused(device_rules.PMU_DONE)
     handler = _SET.get(attr)
     if handler is None or _has(vcpu, attr) is not None:
-        return Refused(rules.NO_SUCH_ATTR, f"PMU attribute {attr}")
+        return Refused(device_rules.NO_SUCH_ATTR, f"PMU attribute {attr}")
     return handler(vcpu, data)
 
 
@@ -166,12 +166,14 @@ def enable(vcpu: Vcpu) -> Refused | None:
     if F.PMU_V3 not in vcpu.features:
         return None
     if not vcpu.pmu_ready:
-        return Refused(rules.PMU_NOT_READY, "KVM_ARM_VCPU_PMU_V3_INIT is missing")
+        return Refused(device_rules.PMU_NOT_READY, "KVM_ARM_VCPU_PMU_V3_INIT is missing")
     if vcpu.vm.gic is None:
         if vcpu.pmu_irq:
-            return Refused(rules.PMU_NOT_READY, f"interrupt {vcpu.pmu_irq} without an interrupt controller")
+            return Refused(
+                device_rules.PMU_NOT_READY, f"interrupt {vcpu.pmu_irq} without an interrupt controller"
+            )
     elif not lines.is_usable(vcpu, vcpu.pmu_irq):
         return Refused(
-            rules.PMU_NOT_READY, f"the interrupt controller has no interrupt {vcpu.pmu_irq} for it"
+            device_rules.PMU_NOT_READY, f"the interrupt controller has no interrupt {vcpu.pmu_irq} for it"
         )
     return None

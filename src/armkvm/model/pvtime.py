@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from armkvm.abi.attributes import ADDR_UNDEF, PvtimeAttr
 from armkvm.abi.caps import Cap
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules
 from armkvm.model.groups import Group, number
 from armkvm.model.outcome import Refused
 from armkvm.model.vcpu import Vcpu
@@ -18,7 +18,7 @@ _ALIGNMENT = 64
 def _has(vcpu: Vcpu, attr: int) -> Refused | None:
     if attr == PvtimeAttr.IPA and vcpu.vm.platform.facts.caps.get(Cap.STEAL_TIME):
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"stolen-time attribute {attr}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"stolen-time attribute {attr}")
 
 
 def _get(vcpu: Vcpu, attr: int) -> bytes | Refused:

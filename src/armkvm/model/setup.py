@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from armkvm.abi.structs import MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.model import rules
+from armkvm.model import rules, vector_rules
 from armkvm.model.host import GENERIC_V8, Platform
 from armkvm.model.lifecycle import FINALIZE, INIT
 from armkvm.model.outcome import Refused
@@ -157,7 +157,7 @@ def finalize(vcpu: Vcpu, feature: int | None) -> Refused | None:
         return Refused(rules.ALREADY_FINALIZED)
     # value
     if F.SME in vcpu.features and not vcpu.sme_max_vq:
-        return Refused(rules.NO_LENGTH_TO_FINALIZE)
+        return Refused(vector_rules.NO_LENGTH_TO_FINALIZE)
     # effect
     vcpu.enter(Phase.READY)
     return None

@@ -21,7 +21,7 @@ _LAST_FUNCTION = 0xFFFF_FFFF
 
 
 def _has(vm: Vm, attr: int) -> Refused | None:
-    return None if attr == SmcccAttr.FILTER else Refused(rules.NO_SUCH_ATTR, f"SMCCC attribute {attr}")
+    return None if attr == SmcccAttr.FILTER else Refused(device_rules.NO_SUCH_ATTR, f"SMCCC attribute {attr}")
 
 
 def _put(vm: Vm, attr: int, data: bytes | None) -> Refused | None:

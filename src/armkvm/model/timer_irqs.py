@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from armkvm.abi.attributes import TimerAttr
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules
 from armkvm.model.device_behaviours import TIMER_IRQS_OF_VM
 from armkvm.model.groups import Group, number
 from armkvm.model.outcome import Refused
@@ -35,7 +35,7 @@ def _are_fixed(vcpu: Vcpu) -> bool:
 def _has(vcpu: Vcpu, attr: int) -> Refused | None:
     if 0 <= attr < (4 if FOUR_TIMERS in vcpu.vm.profile else 2):
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"timer {attr}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"timer {attr}")
 
 
 def _get(vcpu: Vcpu, attr: int) -> bytes | Refused:

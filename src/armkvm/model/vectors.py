@@ -17,7 +17,7 @@ from armkvm.arch import vectorfields
 from armkvm.arch.idfields import field
 from armkvm.arch.vectors import ARCH_VQ_MAX, VectorLengths, Vq
 from armkvm.catalog import id_of
-from armkvm.model import rules
+from armkvm.model import rules, vector_rules
 from armkvm.model.lifecycle import ACCESS_VECTORS, GET_LENGTHS_CALL, SET_LENGTHS, SET_LENGTHS_CALL
 from armkvm.model.outcome import Refused
 from armkvm.model.vcpu import Vcpu
@@ -87,7 +87,7 @@ def get(vcpu: Vcpu, reg: int) -> bytes | Refused:
     """KVM_GET_ONE_REG in the SVE class."""
     if reg == _SVE_VLS and SVE_VLS_CALLS not in vcpu.vm.profile:
         if F.SVE not in vcpu.features:
-            return Refused(rules.NO_SVE)
+            return Refused(vector_rules.NO_SVE)
         return vls.encode(lengths(vcpu))
     refused = _check(vcpu, reg)
     if refused is not None:
@@ -121,14 +121,16 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
     prefix, low = reg >> 16, reg & 0xFFFF
     if not ((prefix == _Z_PREFIX and low < _Z_END) or (prefix == _P_PREFIX and SVE_P <= low < _P_END)):
         if VECTOR_IDS_ENOENT in vcpu.vm.profile:
-            return Refused(rules.VECTOR_ID_UNKNOWN)
-        return Refused(rules.NO_LENGTHS_REGISTER if reg == _SVE_VLS else rules.VECTOR_ID_MALFORMED)
+            return Refused(vector_rules.VECTOR_ID_UNKNOWN)
+        return Refused(
+            vector_rules.NO_LENGTHS_REGISTER if reg == _SVE_VLS else vector_rules.VECTOR_ID_MALFORMED
+        )
     if not has_z_registers(vcpu):
-        return Refused(rules.NOT_STREAMING if F.SME in vcpu.features else rules.NO_SVE)
+        return Refused(vector_rules.NOT_STREAMING if F.SME in vcpu.features else vector_rules.NO_SVE)
     if low & 31:
-        return Refused(rules.SLICE_BEYOND_LENGTH, f"slice {low & 31}")
+        return Refused(vector_rules.SLICE_BEYOND_LENGTH, f"slice {low & 31}")
     if low >= SVE_FFR and not has_ffr(vcpu):
-        return Refused(rules.FFR_STREAMING, "SM=1 and ID_AA64SMFR0_EL1.FA64 is 0")
+        return Refused(vector_rules.FFR_STREAMING, "SM=1 and ID_AA64SMFR0_EL1.FA64 is 0")
     # permission
     rule = vcpu.refuses.get(ACCESS_VECTORS)
     return None if rule is None else Refused(rule)
@@ -136,7 +138,7 @@ def _check(vcpu: Vcpu, reg: int) -> Refused | None:
 
 def _put_sve_vls(vcpu: Vcpu, data: bytes | None) -> Refused | None:
     if F.SVE not in vcpu.features:
-        return Refused(rules.NO_SVE)
+        return Refused(vector_rules.NO_SVE)
     asked = check_vls(vcpu, vcpu.vm.platform.sve, data)
     if isinstance(asked, Refused):
         return asked
@@ -161,7 +163,7 @@ def _check_value(host: VectorLengths, data: bytes | None) -> VectorLengths | Ref
     if not asked or not asked.is_prefix_of(host):
         shared = asked.common_prefix(host)
         return Refused(
-            rules.VLS_NOT_PREFIX,
+            vector_rules.VLS_NOT_PREFIX,
             f"asked for {{{asked}}}, the host has {{{host}}}, the largest set both have is {{{shared}}}",
         )
     return asked
@@ -175,7 +177,7 @@ def get_lengths(vcpu: Vcpu) -> bytes | Refused:
     rule = vcpu.refuses.get(GET_LENGTHS_CALL)
     if rule is not None:
         return Refused(rule)
-    return vls.encode(lengths(vcpu)) if F.SVE in vcpu.features else Refused(rules.NO_SVE_FOR_CALL)
+    return vls.encode(lengths(vcpu)) if F.SVE in vcpu.features else Refused(vector_rules.NO_SVE_FOR_CALL)
 
 
 def set_lengths(vcpu: Vcpu, data: bytes) -> Refused | None:
@@ -185,10 +187,10 @@ def set_lengths(vcpu: Vcpu, data: bytes) -> Refused | None:
         return Refused(rule)
     # identity
     if F.SVE not in vcpu.features:
-        return Refused(rules.NO_SVE_FOR_CALL)
+        return Refused(vector_rules.NO_SVE_FOR_CALL)
     # permission
     if vcpu.has_run:
-        return Refused(rules.VLS_AFTER_RUN)
+        return Refused(vector_rules.VLS_AFTER_RUN)
     # value
     asked = _check_value(vcpu.vm.platform.sve, data)
     if isinstance(asked, Refused):

@@ -23,10 +23,10 @@ from tests.differential.cpu.samples import (
 )
 
 from armkvm.arch.vectors import VectorLengths
+from armkvm.cpu.emulation import DECODER
 from armkvm.cpu.exceptions import GuestException
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.machine import Machine
-from armkvm.cpu.pe import DECODER
 from armkvm.cpu.state import VectorState
 
 SHELL = Path(__file__).with_name("shell.S")

@@ -18,8 +18,8 @@ from tests.differential.cpu import oracle
 from tests.differential.cpu.samples import STREAMING, Sample, doubted, draw
 
 from armkvm.cpu.decode import Row
+from armkvm.cpu.emulation import DECODER
 from armkvm.cpu.legality import Check
-from armkvm.cpu.pe import DECODER
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cpu" / "instructions.json"
 GOLDEN_VLS, GOLDEN_SAMPLES = (16, 48, 64, 256), 3

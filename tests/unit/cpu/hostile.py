@@ -16,9 +16,10 @@ from tests.unit.cpu.recorded_guests import Registers
 
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths
+from armkvm.cpu.emulation import DECODER
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.guest_memory import GuestMemory
-from armkvm.cpu.pe import DECODER, PE
+from armkvm.cpu.pe import PE
 from armkvm.cpu.port import CPACR_EL1, SCTLR_EL1, SMCR_EL1, TCR_EL1, TTBR0_EL1, TTBR1_EL1, VBAR_EL1, ZCR_EL1
 from armkvm.cpu.state import CoreState, VectorState
 from armkvm.cpu.stop import Reason

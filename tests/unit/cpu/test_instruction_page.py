@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from armkvm.cpu.decode import Row
-from armkvm.cpu.pe import DECODER
+from armkvm.cpu.emulation import DECODER
 
 PAGE = Path(__file__).parents[3] / "docs" / "instructions.md"
 _START = "## The instructions, by room\n"

@@ -10,10 +10,10 @@ import pytest
 from armkvm.arch.vectors import VectorLengths
 from armkvm.cpu.allocation import is_allocated
 from armkvm.cpu.decode import Row, parse_pattern, signed
+from armkvm.cpu.emulation import DECODER
 from armkvm.cpu.exceptions import GuestException, OutsideMemory
 from armkvm.cpu.features import PeFeatures
 from armkvm.cpu.machine import Machine
-from armkvm.cpu.pe import DECODER
 from armkvm.cpu.state import VectorState
 
 

@@ -15,7 +15,7 @@ from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import UNSIGNED, Lanes, Machine
 from armkvm.cpu.sve.bfloat import narrowed
 from armkvm.cpu.sve.counters import lanes_of
-from armkvm.cpu.sve.floating import operate
+from armkvm.cpu.sve.fp_lanes import operate, operate_singly
 from armkvm.cpu.sve.lanes import exact, saturate, shift_left, wrap
 from armkvm.cpu.sve.multiply import doubling_high
 
@@ -139,8 +139,7 @@ def unary(name: str, count: int) -> Callable[..., None]:
 
 
 def _to_halves(m: Machine, lanes: Lanes) -> Lanes:
-    result, m.vectors.fpsr = m.fp.each("fcvt 2 1", (lanes,), m.vectors.fpcr, m.vectors.fpsr)
-    return result.astype(np.uint16)
+    return operate_singly(m, "fcvt 2 1", lanes).astype(np.uint16)
 
 
 def convert_pair(convert: Callable[[Machine, Lanes], Lanes], interleave: bool) -> Callable[..., None]:

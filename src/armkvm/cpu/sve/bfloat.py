@@ -17,7 +17,7 @@ from armkvm.cpu.decode import Row
 from armkvm.cpu.fp import FPCR_FZ16
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import UNSIGNED, Lanes, Machine
-from armkvm.cpu.sve.floating import operate, quiet
+from armkvm.cpu.sve.fp_lanes import operate, quiet
 from armkvm.cpu.sve.lanes import by_element
 
 _DEFAULT_NAN = np.uint32(0x7FC00000)

@@ -14,7 +14,7 @@ from armkvm.cpu.exceptions import Undefined
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import UNSIGNED, Bools, Lanes, Machine
 from armkvm.cpu.sve.dots import accumulate, group_of_quadword, groups
-from armkvm.cpu.sve.floating import operate, quiet, sign_bit
+from armkvm.cpu.sve.fp_lanes import operate, quiet, sign_bit
 from armkvm.cpu.sve.lanes import exact, saturate, wrap
 
 # Rotation -> which part of the first operand, which of the second goes to (real, imaginary), its signs.

@@ -12,7 +12,7 @@ from armkvm.cpu.decode import Row
 from armkvm.cpu.fp import FPCR_AHP, FPCR_FZ, FPCR_FZ16
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import SIGNED, UNSIGNED, Bools, Lanes, Machine
-from armkvm.cpu.sve.floating import ONE_POINT_ZERO, operate, quiet, sign_bit
+from armkvm.cpu.sve.fp_lanes import ONE_POINT_ZERO, operate, quiet, sign_bit
 
 FPSR_IOC, FPSR_IDC = 1 << 0, 1 << 7
 

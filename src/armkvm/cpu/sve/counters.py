@@ -14,7 +14,8 @@ import numpy as np
 
 from armkvm.cpu.decode import Row, signed
 from armkvm.cpu.legality import Check
-from armkvm.cpu.machine import C_FLAG, MASK64, N_FLAG, Z_FLAG, Bools, Machine
+from armkvm.cpu.machine import MASK64, Bools, Machine
+from armkvm.cpu.pstate import C_FLAG, N_FLAG, Z_FLAG
 from armkvm.cpu.sve.loads import read_span
 from armkvm.cpu.sve.stores import write_span
 

@@ -9,7 +9,8 @@ import numpy as np
 from armkvm.cpu.decode import Row
 from armkvm.cpu.exceptions import Undefined
 from armkvm.cpu.legality import Check
-from armkvm.cpu.machine import C_FLAG, MASK64, N_FLAG, V_FLAG, Bools, Machine
+from armkvm.cpu.machine import MASK64, Bools, Machine
+from armkvm.cpu.pstate import C_FLAG, N_FLAG, V_FLAG
 from armkvm.cpu.sve.counts import elements_of
 
 

@@ -6,7 +6,7 @@ Source: Linux arch/arm64/kvm/sys_regs.c (sys_reg_descs), 6.1 to 7.3.
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
-from armkvm.model import rules
+from armkvm.model import register_rules
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.table import (
     Row,
@@ -28,7 +28,7 @@ _OSLSR_OSLK = 0x2
 
 def _write_oslsr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     if (value ^ _OSLSR_RESET) & ~_OSLSR_OSLK:
-        return Refused(rules.OSLSR_FIXED, f"asked for {value:#x}")
+        return Refused(register_rules.OSLSR_FIXED, f"asked for {value:#x}")
     return store(vcpu, row, value)
 
 

@@ -17,7 +17,7 @@ from armkvm.arch.encoding import SysReg
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.catalog import id_of
-from armkvm.model import rules
+from armkvm.model import register_rules
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs import idrules
 from armkvm.model.sysregs.table import Row, rows, store, to_host
@@ -47,11 +47,11 @@ def write_id(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     # permission
     if vm.has_run and WRITABLE_ID_REGISTERS in vm.profile:
         unchanged = checked == vcpu.id_regs[row.id]
-        return None if unchanged else Refused(rules.ID_FROZEN, _was(vcpu, row, checked))
+        return None if unchanged else Refused(register_rules.ID_FROZEN, _was(vcpu, row, checked))
     # value
     fault = idrules.beyond(guest, row.reg, checked, limit)
     if fault:
-        return Refused(rules.ID_ABOVE_LIMIT, fault)
+        return Refused(register_rules.ID_ABOVE_LIMIT, fault)
     # effect
     vm.write_id(row.id, checked)
     return None
@@ -98,14 +98,14 @@ def write_implementation(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     if value == current:
         return None
     if WRITABLE_IMP_ID not in vm.profile:
-        return Refused(rules.ID_INVARIANT, _was(vcpu, row, value))
+        return Refused(register_rules.ID_INVARIANT, _was(vcpu, row, value))
     if Cap.ARM_WRITABLE_IMP_ID_REGS not in vm.caps:
-        return Refused(rules.IMP_ID_NOT_ENABLED, _was(vcpu, row, value))
+        return Refused(register_rules.IMP_ID_NOT_ENABLED, _was(vcpu, row, value))
     if vm.has_run:
-        return Refused(rules.ID_FROZEN, _was(vcpu, row, value))
+        return Refused(register_rules.ID_FROZEN, _was(vcpu, row, value))
     mask = vm.platform.masks.reported.get(row.reg, 0)
     if value & ~mask:
-        return Refused(rules.ID_ABOVE_LIMIT, f"{name_of(row.reg)} holds only bits {mask:#x}")
+        return Refused(register_rules.ID_ABOVE_LIMIT, f"{name_of(row.reg)} holds only bits {mask:#x}")
     vm.write_id(row.id, value)
     return None
 
@@ -121,18 +121,18 @@ def _write_clidr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
         return (
             None
             if value == current
-            else Refused(rules.ID_INVARIANT, f"asked for {value:#x}, it is {current:#x}")
+            else Refused(register_rules.ID_INVARIANT, f"asked for {value:#x}, it is {current:#x}")
         )
     promises_no_cleaning = not value & _LOC or not value & _LOUIS_LOUU
     host_needs_cleaning = not _CTR_IDC.extract(vcpu.vm.platform.value(RegId.sysreg(CTR)))
     if value & _CLIDR_RES0 or (promises_no_cleaning and host_needs_cleaning):
-        return Refused(rules.CLIDR_INVALID, f"asked for {value:#x}")
+        return Refused(register_rules.CLIDR_INVALID, f"asked for {value:#x}")
     return store(vcpu, row, value)
 
 
 def _write_ctr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     if HOST_CACHE_GEOMETRY in vcpu.vm.profile and value != vcpu.id_regs[row.id]:
-        return Refused(rules.ID_INVARIANT, _was(vcpu, row, value))
+        return Refused(register_rules.ID_INVARIANT, _was(vcpu, row, value))
     return write_id(vcpu, row, value)
 
 

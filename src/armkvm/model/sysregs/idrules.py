@@ -18,7 +18,7 @@ from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field, accepted_bits, accepted_values, accepts
 from armkvm.arch.idfields import field, fields_of, narrow_fields
 from armkvm.arch.sysregs import sysreg
-from armkvm.model import rules
+from armkvm.model import register_rules
 from armkvm.model.host import Platform
 from armkvm.model.outcome import Refused
 from armkvm.model.profile import KernelProfile
@@ -143,7 +143,7 @@ def _at_least(part: Field, least: int) -> Check:
     def check(guest: Guest, value: int, limit: int) -> int | Refused:
         if part.extract(value) < least:
             return Refused(
-                rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}, the least is {least:#x}"
+                register_rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}, the least is {least:#x}"
             )
         return value
 
@@ -159,7 +159,7 @@ def _check_pfr0(guest: Guest, value: int, limit: int) -> int | Refused:
         return value
     for part in _LEVELS if guest.has_el2 else _LEVELS[:2]:
         if not part.extract(value):
-            return Refused(rules.ID_ABOVE_LIMIT, f"{part} is 0, but the vCPU has {part.name}")
+            return Refused(register_rules.ID_ABOVE_LIMIT, f"{part} is 0, but the vCPU has {part.name}")
     return value
 
 
@@ -181,7 +181,7 @@ def _check_id_dfr0(guest: Guest, value: int, limit: int) -> int | Refused:
     if _PERFMON.extract(value) == _IMP_DEF:
         value = _PERFMON.insert(value, 0)
     if _PERFMON.extract(value) in (1, 2):
-        return Refused(rules.ID_ABOVE_LIMIT, f"{_PERFMON} is older than PMUv3")
+        return Refused(register_rules.ID_ABOVE_LIMIT, f"{_PERFMON} is older than PMUv3")
     return _COPDBG(guest, value, limit)
 
 
@@ -193,7 +193,7 @@ def _check_mmfr0(guest: Guest, value: int, limit: int) -> int | Refused:
     if guest.has_el2:
         for part in _GRANULES_2:
             if part.extract(value) not in (part.extract(limit), 1):
-                return Refused(rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}")
+                return Refused(register_rules.ID_ABOVE_LIMIT, f"{part} is {part.extract(value):#x}")
     return value
 
 
@@ -205,7 +205,9 @@ def _check_ctr(guest: Guest, value: int, limit: int) -> int | Refused:
     if not _L1IP.mask & guest.masks.effective.get(_L1IP.register, 0):
         return value
     if _L1IP.extract(value) in (0, 1):
-        return Refused(rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3")
+        return Refused(
+            register_rules.ID_ABOVE_LIMIT, f"{_L1IP} is {_L1IP.extract(value)}, allowed are 2 and 3"
+        )
     return value
 
 

@@ -14,7 +14,7 @@ from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.idfields import field
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
-from armkvm.model import rules
+from armkvm.model import register_rules
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.table import (
     POISON,
@@ -150,15 +150,15 @@ def _write_pmmir(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     """SLOTS may be hidden before the first run."""
     current = stored(vcpu, row)
     if value & ~_SLOTS:
-        return Refused(rules.PMMIR_INVALID, f"asked for {value:#x}")
+        return Refused(register_rules.PMMIR_INVALID, f"asked for {value:#x}")
     if vcpu.vm.has_run:
         return (
             None
             if value == current
-            else Refused(rules.PMMIR_FROZEN, f"asked for {value:#x}, it is {current:#x}")
+            else Refused(register_rules.PMMIR_FROZEN, f"asked for {value:#x}, it is {current:#x}")
         )
     if value not in (0, current):
-        return Refused(rules.PMMIR_INVALID, f"asked for {value:#x}, it is {current:#x}")
+        return Refused(register_rules.PMMIR_INVALID, f"asked for {value:#x}, it is {current:#x}")
     return store(vcpu, row, value)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.catalog import parse
-from armkvm.model import core_regs, matrix, rules, vectors
+from armkvm.model import core_regs, matrix, vector_rules, vectors
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.idregs import read_id, write_implementation
 from armkvm.model.sysregs.table import Row, all_of, rows, store, stored, to, under, with_feature
@@ -32,7 +32,7 @@ def _write_svcr(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
         return None
     # value
     if value & ~(vectors.SM | vectors.ZA):
-        return Refused(rules.SVCR_RESERVED, f"asked for {value:#x}")
+        return Refused(vector_rules.SVCR_RESERVED, f"asked for {value:#x}")
     # effect
     changed, vcpu.svcr = vcpu.svcr ^ value, value
     if changed & vectors.SM:
@@ -67,7 +67,7 @@ def _write_smprimap(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     """Priorities are not virtualised: the map is zero."""
     if SMPRIMAP_IS_ZERO not in vcpu.vm.profile:
         return store(vcpu, row, value)
-    return Refused(rules.SMPRIMAP_ZERO, f"asked for {value:#x}") if value else None
+    return Refused(vector_rules.SMPRIMAP_ZERO, f"asked for {value:#x}") if value else None
 
 
 ROWS: list[Row] = [

@@ -14,7 +14,7 @@ from armkvm.abi.attributes import (
     region_count,
     region_index,
 )
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules
 from armkvm.model.groups import number
 from armkvm.model.outcome import Refused
 from armkvm.model.vcpu import Vcpu
@@ -28,7 +28,7 @@ def has(vm: Vm, attr: int) -> Refused | None:
     """Which frames a GICv3 has addresses for."""
     if attr in (VgicAddr.DIST, VgicAddr.REDIST, VgicAddr.REDIST_REGION):
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"address type {attr}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"address type {attr}")
 
 
 def get(vm: Vm, attr: int) -> bytes | Refused:

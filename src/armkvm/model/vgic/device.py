@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from armkvm.abi import attributes as abi
 from armkvm.abi.attributes import VgicCtrl, VgicGroup
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules
 from armkvm.model.device_behaviours import DIST_ID_BEFORE_INIT, GIC_FIELD_AT_CREATION, MAINTENANCE_IRQ
 from armkvm.model.groups import Group, number
 from armkvm.model.outcome import Refused
@@ -78,7 +78,7 @@ def map_resources(vm: Vm) -> Refused | None:
 def _has_control(vm: Vm, attr: int) -> Refused | None:
     if attr in (VgicCtrl.INIT, VgicCtrl.SAVE_PENDING_TABLES):
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"control {attr}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"control {attr}")
 
 
 def _put_control(vm: Vm, attr: int, data: bytes | None) -> Refused | None:
@@ -115,7 +115,7 @@ def _put_nr_irqs(vm: Vm, attr: int, data: bytes | None) -> Refused | None:
 def _has_maintenance_irq(vm: Vm, attr: int) -> Refused | None:
     if MAINTENANCE_IRQ in vm.profile:
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"group {VgicGroup.MAINT_IRQ}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"group {VgicGroup.MAINT_IRQ}")
 
 
 def _get_maintenance_irq(vm: Vm, attr: int) -> bytes | Refused:
@@ -165,7 +165,7 @@ def _has_cpuif(vm: Vm, attr: int) -> Refused | None:
     if isinstance(vcpu, Refused):
         return vcpu
     row = cpuif.find(vcpu, attr)
-    return Refused(rules.NO_SUCH_ATTR, row.detail) if isinstance(row, Refused) else None
+    return Refused(device_rules.NO_SUCH_ATTR, row.detail) if isinstance(row, Refused) else None
 
 
 def _get_cpuif(vm: Vm, attr: int) -> bytes | Refused:
@@ -198,7 +198,7 @@ def _registers(of_distributor: bool) -> Group[Vm]:
         if isinstance(vcpu, Refused):
             return vcpu
         if frames.find(which, vcpu, offset) is None:
-            return Refused(rules.NO_SUCH_ATTR, f"offset {offset:#x}")
+            return Refused(device_rules.NO_SUCH_ATTR, f"offset {offset:#x}")
         return None
 
     def get(vm: Vm, attr: int) -> bytes | Refused:
@@ -221,7 +221,7 @@ def _registers(of_distributor: bool) -> Group[Vm]:
 
 def _has_levels(vm: Vm, attr: int) -> Refused | None:
     kind, _ = abi.level_info(attr)
-    return Refused(rules.NO_SUCH_ATTR, f"information {kind}") if kind else None
+    return Refused(device_rules.NO_SUCH_ATTR, f"information {kind}") if kind else None
 
 
 def _check_levels(vm: Vm, attr: int) -> Refused | None:

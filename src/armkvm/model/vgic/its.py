@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from armkvm.abi.attributes import ADDR_UNDEF, VgicAddr, VgicCtrl, VgicGroup
 from armkvm.errors import PlaceError
-from armkvm.model import device_rules, rules
+from armkvm.model import device_rules
 from armkvm.model.groups import Group, number
 from armkvm.model.outcome import Refused
 from armkvm.model.vgic.addresses import check_frame
@@ -46,18 +46,18 @@ def _tables() -> NoReturn:
 
 
 def _has_address(its: Its, attr: int) -> Refused | None:
-    return None if attr == VgicAddr.ITS else Refused(rules.NO_SUCH_ATTR, f"address type {attr}")
+    return None if attr == VgicAddr.ITS else Refused(device_rules.NO_SUCH_ATTR, f"address type {attr}")
 
 
 def _get_address(its: Its, attr: int) -> bytes | Refused:
     if attr != VgicAddr.ITS:
-        return Refused(rules.NO_SUCH_DEVICE, f"address type {attr}")
+        return Refused(device_rules.NO_SUCH_DEVICE, f"address type {attr}")
     return its.base.to_bytes(8, "little")
 
 
 def _put_address(its: Its, attr: int, data: bytes | None) -> Refused | None:
     if attr != VgicAddr.ITS:
-        return Refused(rules.NO_SUCH_DEVICE, f"address type {attr}")
+        return Refused(device_rules.NO_SUCH_DEVICE, f"address type {attr}")
     word = number(data, 8)
     if isinstance(word, Refused):
         return word
@@ -68,7 +68,7 @@ def _put_address(its: Its, attr: int, data: bytes | None) -> Refused | None:
 
 
 def _has_command(its: Its, attr: int) -> Refused | None:
-    return None if attr in _COMMANDS else Refused(rules.NO_SUCH_ATTR, f"control {attr}")
+    return None if attr in _COMMANDS else Refused(device_rules.NO_SUCH_ATTR, f"control {attr}")
 
 
 def _put_command(its: Its, attr: int, data: bytes | None) -> Refused | None:
@@ -84,7 +84,7 @@ def _has_register(its: Its, attr: int) -> Refused | None:
         return Refused(device_rules.ITS_MISALIGNED, f"offset {attr:#x}, registers here have {step} bytes")
     if any(start <= attr < end for start, end in _REGISTERS):
         return None
-    return Refused(rules.NO_SUCH_ATTR, f"offset {attr:#x}")
+    return Refused(device_rules.NO_SUCH_ATTR, f"offset {attr:#x}")
 
 
 def _get_register(its: Its, attr: int) -> bytes | Refused:
