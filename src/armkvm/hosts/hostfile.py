@@ -90,18 +90,34 @@ def encode(facts: HostFacts) -> bytes:
     return (json.dumps(tree, indent=1) + "\n").encode()
 
 
-def fingerprint(facts: HostFacts, rest: frozenset[Hashable] | None = None) -> Hashable:
-    """Equal for hosts that are alike in all but name, origin and notes; `rest` saves time, if it is known."""
-    registers = ((variant, frozenset(own.items())) for variant, own in facts.values.items())
-    return frozenset(registers), rest or fingerprint_rest(facts)
+class Outline:
+    """What hosts have in common that differ in no more than register values, name, origin and notes."""
+
+    def __init__(self, facts: HostFacts) -> None:
+        others = zip(_OTHERS, _others(facts), strict=True)
+        self._registers = {variant: tuple(sorted(own)) for variant, own in facts.values.items()}
+        self._hash = frozenset(
+            [
+                *(
+                    (name, fact if isinstance(fact, _HASHABLE) else frozenset(fact.items()))
+                    for name, fact in others
+                ),
+                *self._registers.items(),
+            ]
+        )
+
+    def fingerprint(self, facts: HostFacts) -> Hashable:
+        """The fingerprint of facts that are so."""
+        values = facts.values
+        return self._hash, *(
+            tuple(map(values[variant].__getitem__, registers))
+            for variant, registers in self._registers.items()
+        )
 
 
-def fingerprint_rest(facts: HostFacts) -> frozenset[Hashable]:
-    """The part of the fingerprint that tells what is no register's value."""
-    others = zip(_OTHERS, _others(facts), strict=True)
-    return frozenset(
-        (name, fact if isinstance(fact, _HASHABLE) else frozenset(fact.items())) for name, fact in others
-    )
+def fingerprint(facts: HostFacts) -> Hashable:
+    """Equal for hosts that are alike in all but name, origin and notes."""
+    return Outline(facts).fingerprint(facts)
 
 
 _HASHABLE = (str, int, tuple, frozenset, type(None))

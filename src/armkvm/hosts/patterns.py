@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import compress
 from operator import ne
 from typing import Any, NamedTuple
 
@@ -68,13 +69,13 @@ class _Pattern:
     def __init__(self, cuts: list[bytes], facts: HostFacts, places: Mapping[int, _Place]) -> None:
         self._cuts = cuts
         self._facts = facts
-        self._rest = hostfile.fingerprint_rest(facts)
+        self._outline = hostfile.Outline(facts)
         self._places = places
 
     def read(self, name: str, cuts: list[bytes]) -> HostFacts | None:
         """The facts of a record with as many cuts; None if it differs in more than its numbers."""
         numbers: list[tuple[_Place, int]] = []
-        for index in [index for index, differs in enumerate(map(ne, cuts, self._cuts)) if differs]:
+        for index in compress(range(len(cuts)), map(ne, cuts, self._cuts)):
             place = self._places.get(index)
             number = _NUMBER.match(cuts[index])
             if not place or not number or number.end() > place.digits:
@@ -88,10 +89,10 @@ class _Pattern:
 
     def fingerprint(self, facts: HostFacts) -> Hashable:
         """The fingerprint of facts that were read so."""
-        known = self._facts
-        is_alike = facts.vgic == known.vgic and facts.hidden == known.hidden
-        is_alike = is_alike and facts.writable_masks == known.writable_masks
-        return hostfile.fingerprint(facts, self._rest if is_alike else None)
+        others = ("vgic", "hidden", "writable_masks")
+        if all(getattr(facts, other) == getattr(self._facts, other) for other in others):
+            return self._outline.fingerprint(facts)
+        return hostfile.fingerprint(facts)
 
 
 def _changed(facts: HostFacts, name: str, numbers: Iterable[tuple[_Place, int]]) -> HostFacts:

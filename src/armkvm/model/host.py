@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
 from armkvm.abi.regid import RegId
-from armkvm.abi.structs import DeviceType, feature_ids
+from armkvm.abi.structs import DeviceType, is_feature_id
 from armkvm.abi.vcpu_features import VcpuFeature as F
 from armkvm.arch.cpus import cpu_of, parts
 from armkvm.arch.encoding import SysReg
@@ -159,7 +159,7 @@ class Platform:
         """Lengths every SME vCPU can be given; may be empty although the CPUs have SME."""
         return self.ground.sme
 
-    @cached_property
+    @property
     def physical_target(self) -> int:
         """KVM_ARM_TARGET_* of the physical CPU."""
         return target_of(self._midr)
@@ -245,8 +245,9 @@ class Platform:
     def _shown(self, variant: str) -> dict[int, int]:
         """The feature ID registers as vCPUs of a variant are shown them with every feature on."""
         if variant not in self._all:
-            values, space = self.facts.values[variant], feature_ids()
-            self._all[variant] = _NOTHING | {reg: value for reg, value in values.items() if reg in space}
+            values = self.facts.values[variant]
+            shown = {reg: values[reg] for reg in _feature_ids_among(tuple(values))}
+            self._all[variant] = _NOTHING | shown
         return self._all[variant]
 
     def _variant(self, features: frozenset[F]) -> str:
@@ -261,3 +262,8 @@ _NOTHING: dict[int, int] = {
     **{RegId.sysreg(SysReg.of(3, 0, 0, crm, op2)): 0 for crm in range(1, 8) for op2 in range(8)},
     **{id_of(sysreg(name)): 0 for name in ("MIDR_EL1", "REVIDR_EL1", "AIDR_EL1", "SMIDR_EL1", "CTR_EL0")},
 }
+
+
+@lru_cache(maxsize=256)  # the hosts of a fleet have few sets of registers
+def _feature_ids_among(registers: tuple[RegId, ...]) -> tuple[RegId, ...]:
+    return tuple(filter(is_feature_id, registers))
