@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from armkvm.errors import Fault, InputError
 from armkvm.hosts import hostfile, inventory, library
 from armkvm.hosts.hostfile import fingerprint
 from armkvm.hosts.inventory import Inventory, is_inventory, read_into
+from armkvm.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

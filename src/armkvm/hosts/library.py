@@ -7,7 +7,6 @@ recorded under. A host file is `armkvm.hosts.hostfile`'s form or a whole recordi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from armkvm.hosts import hostfile, recording
 from armkvm.hosts.derive import derive
 from armkvm.model.profile import PROFILES, KernelProfile, profile_named
 from armkvm.state import HostFacts
+from armkvm.value import replace
 
 LIMITS = Limits(size=64 << 20, depth=16, items=4_000_000)
 _BUILTIN = Path(__file__).with_name("builtin")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain, zip_longest
 from operator import gt
 from typing import TypeVar
@@ -18,6 +17,7 @@ from armkvm.documents import parse_json
 from armkvm.errors import InputError
 from armkvm.hosts import hostfile, library
 from armkvm.state import HostFacts
+from armkvm.value import replace
 
 MOST_PATTERNS, LONGEST = 4096, 1 << 16  # bytes of a record; host files have some 10,000
 _NUMBER = re.compile(rb'"0x([0-9a-f]{1,40})"(?=\s*[,}\]])')  # a value, for a colon follows keys

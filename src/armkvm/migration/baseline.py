@@ -8,7 +8,6 @@ them, which may be a value that no host reports. It does not depend on order or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field as attribute
 from functools import reduce
 from typing import NamedTuple
 
@@ -103,19 +102,21 @@ class _Column(NamedTuple):
         return takers, others
 
 
-@dataclass(frozen=True, slots=True)
 class _Fleet:
     """The hosts under one choice of features, and what their registers come to together.
 
     `witnesses` alone have the same obstacles as all hosts.
     """
 
-    labels: tuple[str, ...]
-    hosts: tuple[Acceptance, ...]
-    registers: dict[RegId, int] = attribute(default_factory=dict)
-    losses: list[Loss] = attribute(default_factory=list)
-    obstacles: list[Obstacle] = attribute(default_factory=list)
-    witnesses: set[str] = attribute(default_factory=set)
+    __slots__ = ("hosts", "labels", "losses", "obstacles", "registers", "witnesses")
+
+    def __init__(self, labels: tuple[str, ...], hosts: tuple[Acceptance, ...]) -> None:
+        self.labels = labels
+        self.hosts = hosts
+        self.registers: dict[RegId, int] = {}
+        self.losses: list[Loss] = []
+        self.obstacles: list[Obstacle] = []
+        self.witnesses: set[str] = set()
 
     def values(self, reg: RegId) -> list[int]:
         return [host.initial[reg] for host in self.hosts]

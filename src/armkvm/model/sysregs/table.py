@@ -6,7 +6,6 @@ The miss of any row is ENOENT. Guest access is a separate matter, see `model.tra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field as attribute
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -129,19 +128,25 @@ def ignored(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
 class Row:
     """One system register. `id` is the register id that accesses it (timers are exchanged)."""
 
-    reg: SysReg
-    visible: Visible = always
-    reset: Reset | None = unknown
-    read: Read = stored
-    write: Write = store
-    id: int = attribute(init=False)
+    __slots__ = ("id", "read", "reg", "reset", "visible", "write")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", int(id_of(self.reg)))
+    def __init__(
+        self,
+        reg: SysReg,
+        visible: Visible = always,
+        reset: Reset | None = unknown,
+        read: Read = stored,
+        write: Write = store,
+    ) -> None:
+        self.reg = reg
+        self.id = int(id_of(reg))
+        self.visible = visible
+        self.reset = reset
+        self.read = read
+        self.write = write
 
 
 def rows(
