@@ -18,8 +18,9 @@ class _Declared(type):
     """A class whose slots are the names it annotates. Their defaults are kept apart, as slots have none."""
 
     __slots__: tuple[str, ...]
+    __positional__: tuple[str, ...]
+    __parts__: frozenset[str]
     __defaults__: dict[str, object]
-    __kw_only__: bool
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, object], *, kw_only: bool = False
@@ -27,7 +28,8 @@ class _Declared(type):
         parts: tuple[str, ...] = tuple(namespace.get("__annotations__", ()))  # type: ignore[arg-type]
         defaults = {part: namespace.pop(part) for part in parts if part in namespace}
         made = super().__new__(cls, name, bases, {**namespace, "__slots__": parts})
-        made.__defaults__, made.__kw_only__ = defaults, kw_only
+        made.__parts__, made.__positional__ = frozenset(parts), () if kw_only else parts
+        made.__defaults__ = defaults
         return made
 
 
@@ -37,9 +39,9 @@ class Value(metaclass=_Declared):
 
     def __init__(self, *args: object, **named: object) -> None:
         kind = type(self)
-        given = dict(zip(kind.__slots__, () if kind.__kw_only__ else args, strict=False))
-        parts = {**kind.__defaults__, **given, **named}
-        if len(given) != len(args) or given.keys() & named or parts.keys() != set(kind.__slots__):
+        given = dict(zip(kind.__positional__, args)) | named  # noqa: B905 - told by their number
+        parts = kind.__defaults__ | given
+        if len(given) != len(args) + len(named) or parts.keys() != kind.__parts__:
             raise TypeError(f"{kind.__name__} is made of {', '.join(kind.__slots__)}")
         for part, value in parts.items():
             _set(self, part, value)

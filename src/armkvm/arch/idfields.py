@@ -6,6 +6,7 @@ the register exactly once. An unallocated encoding of the feature ID space is on
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from armkvm.arch.encoding import SysReg
@@ -59,6 +60,7 @@ def fields_of(reg: SysReg) -> tuple[Field, ...]:
     raise ValueError(f"{name_of(reg)} is not a feature ID register")
 
 
+@cache
 def named_fields(reg: SysReg) -> tuple[Field, ...]:
     """The fields of `reg` that Arm names, from bit 63 down."""
     return tuple(field for field in fields_of(reg) if field.kind is Kind.NAMED)
@@ -70,10 +72,15 @@ def field_of(reg: SysReg, name: str) -> Field:
     >>> str(field_of(sysreg("ID_AA64PFR0_EL1"), "sve"))
     'ID_AA64PFR0_EL1.SVE'
     """
-    for field in named_fields(reg):
-        if field.name.upper() == name.upper():
-            return field
-    raise ValueError(f"{name_of(reg)} has no field called {name!r}")
+    found = _by_name(reg).get(name.upper())
+    if found is None:
+        raise ValueError(f"{name_of(reg)} has no field called {name!r}")
+    return found
+
+
+@cache
+def _by_name(reg: SysReg) -> dict[str, Field]:
+    return {field.name.upper(): field for field in named_fields(reg)}
 
 
 def field(register: str, name: str) -> Field:
