@@ -16,12 +16,12 @@ import stat
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from armkvm.errors import Fault, InputError
+from armkvm.value import Value
 
 
-class Limits(NamedTuple):
+class Limits(Value):
     """How much of a stranger's document is looked at: bytes, nesting, and items all together."""
 
     size: int

@@ -193,7 +193,7 @@ def test_a_parquet_file_that_would_fill_the_memory_is_refused_by_its_footer(
     """By the size of a host file where rows are few, by that of a row group where they are many."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(library, "LIMITS", library.LIMITS._replace(size=1 << 20))
+    monkeypatch.setattr(library, "LIMITS", replace(library.LIMITS, size=1 << 20))
     monkeypatch.setattr(inventory, "MOST_IN_COLUMN", 2 << 20)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     path = tmp_path / "f.parquet"

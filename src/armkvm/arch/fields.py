@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import name_of
@@ -36,7 +36,7 @@ class Kind(Enum):
     RES1 = "RES1"
 
 
-class Rule(NamedTuple):
+class Rule(Value):
     """The order of a field's values: direction, sign, and the safe value of an EXACT field."""
 
     direction: Direction

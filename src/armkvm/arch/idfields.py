@@ -7,12 +7,12 @@ the register exactly once. An unallocated encoding of the feature ID space is on
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Direction, Field, Kind, Row
 from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.arch.tables import idfields, idfields_aarch32, idfields_cpu
+from armkvm.value import Value
 
 
 def tiled(reg: SysReg, rows: tuple[Row, ...]) -> tuple[Field, ...]:
@@ -93,7 +93,7 @@ def decode(reg: SysReg, value: int) -> dict[str, int]:
     return {field.name: field.extract(value) for field in named_fields(reg)}
 
 
-class FieldValue(NamedTuple):
+class FieldValue(Value):
     """One field of one register value, for display."""
 
     field: Field

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi.caps import Cap
@@ -18,6 +17,7 @@ from armkvm.abi.regid import RegClass, RegId
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.migration.ordering import CLEARED_BEFORE, is_feature_id
+from armkvm.value import Value
 
 
 class Code(StrEnum):
@@ -41,7 +41,7 @@ class Code(StrEnum):
     SOURCE = "source"
 
 
-class Advice(NamedTuple):
+class Advice(Value):
     """A row: the case, why KVM answers so, and what helps."""
 
     code: Code
@@ -220,7 +220,7 @@ def advice(code: Code, reg: RegId, number: int | None = None) -> Advice | None:
     return next(rows, None)
 
 
-class FieldAdvice(NamedTuple):
+class FieldAdvice(Value):
     """A row: ID register fields that are told apart from the rest, what a difference means, what helps."""
 
     fields: frozenset[str]
