@@ -15,7 +15,6 @@ from armkvm import catalog
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.arch.fields import Field
-from armkvm.arch.idfields import field
 from armkvm.migration.ordering import CLEARED_BEFORE, is_feature_id
 from armkvm.value import Value
 
@@ -229,8 +228,8 @@ class FieldAdvice(Value):
 
 
 def _fields(text: str) -> frozenset[str]:
-    """``REGISTER.FIELD ...`` as `Field` spells itself; ValueError for names that are none."""
-    return frozenset(str(field(*word.split("."))) for word in text.split())
+    """``REGISTER.FIELD ...`` as `Field` spells itself."""
+    return frozenset(text.split())
 
 
 FIELD_ADVICE: tuple[FieldAdvice, ...] = (
@@ -258,7 +257,7 @@ FIELD_ADVICE: tuple[FieldAdvice, ...] = (
         "Give the VM a GICv3 at both ends; kernels differ in what a vCPU shows before it has one.",
     ),
     FieldAdvice(
-        _fields("ID_AA64MMFR0_EL1.TGRAN4_2 ID_AA64MMFR0_EL1.TGRAN16_2 ID_AA64MMFR0_EL1.TGRAN64_2"),
+        _fields("ID_AA64MMFR0_EL1.TGran4_2 ID_AA64MMFR0_EL1.TGran16_2 ID_AA64MMFR0_EL1.TGran64_2"),
         "values of this field have no order: all that unlike hosts can agree on is 1, not supported",
         "Write 1 at the source before the guest first runs.",
     ),
