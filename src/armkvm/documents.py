@@ -179,7 +179,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 # A string (an unfinished one runs to the end, so that no text is scanned twice), or a bracket.
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_STRING_OR_BRACKET = r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]'
 
 
 def _check_shape(text: str, source: str, limits: Limits) -> None:
@@ -195,7 +195,7 @@ def _check_shape(text: str, source: str, limits: Limits) -> None:
     if text.count("[") + text.count("{") <= limits.depth:
         return
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
+    for token in re.finditer(_STRING_OR_BRACKET, text, re.DOTALL):
         mark = text[token.start()]
         if mark in "[{":
             depth += 1
