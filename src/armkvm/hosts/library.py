@@ -13,7 +13,6 @@ from pathlib import Path
 from armkvm.documents import Limits, parse_json, read_bounded
 from armkvm.errors import Fault, InputError, MissingFacts, UnknownPlace
 from armkvm.hosts import hostfile, recording
-from armkvm.hosts.derive import derive
 from armkvm.model.profile import PROFILES, KernelProfile, profile_named
 from armkvm.state import HostFacts
 from armkvm.value import replace
@@ -52,6 +51,8 @@ def seen_through(
             return facts, PROFILES[facts.profile].as_seen(facts.behaviours)
         except ValueError as error:
             raise UnknownPlace(f"{facts.name}: what was seen of its kernel cannot be: {error}") from None
+    from armkvm.hosts.derive import derive
+
     profile = _profile(kernel)
     return derive(facts, profile.release, assume=assume), profile
 
