@@ -15,10 +15,13 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from armkvm.errors import Fault, InputError
 from armkvm.value import Value
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Limits(Value):
@@ -53,13 +56,13 @@ class JsonObject(dict[str, object]):
             self.repeated = tuple(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path | str, limit: int) -> bytes:
     """The contents of a file of at most `limit` bytes, which is checked before reading.
 
     InputError if it is larger or cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             # A pipe or device has no size to ask for: one byte too many tells as well.
             size = os.fstat(file.fileno()).st_size
             data = b"" if size > limit else file.read(limit + 1)
