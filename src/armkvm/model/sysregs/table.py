@@ -82,16 +82,6 @@ def any_of(*conditions: Visible) -> Visible:
 # -- reset, read, write ------------------------------------------------------------------------
 
 
-def to(value: int) -> Reset:
-    """A fixed reset value."""
-    return lambda vcpu, row: value
-
-
-def unknown(vcpu: Vcpu, row: Row) -> int:
-    """UNKNOWN at reset: the kernel's poison."""
-    return POISON
-
-
 def to_host(vcpu: Vcpu, row: Row) -> int:
     """The host register's own value."""
     return vcpu.vm.platform.value(RegId(row.id))
@@ -129,7 +119,10 @@ def ignored(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
 
 
 class Row:
-    """One system register. `id` is the register id that accesses it (timers are exchanged)."""
+    """One system register. `id` is the register id that accesses it (timers are exchanged).
+
+    `reset` is what a reset leaves: a value, or what works it out; None where it leaves nothing.
+    """
 
     __slots__ = ("id", "read", "reg", "reset", "visible", "write")
 
@@ -137,7 +130,7 @@ class Row:
         self,
         reg: SysReg,
         visible: Visible = always,
-        reset: Reset | None = unknown,
+        reset: Reset | int | None = POISON,
         read: Read = stored,
         write: Write = store,
     ) -> None:
@@ -152,7 +145,7 @@ class Row:
 def rows(
     *names: str,
     visible: Visible = always,
-    reset: Reset | None = unknown,
+    reset: Reset | int | None = POISON,
     read: Read = stored,
     write: Write = store,
 ) -> list[Row]:
