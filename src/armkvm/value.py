@@ -18,9 +18,8 @@ class _Declared(type):
     """A class whose slots are the names it annotates. Their defaults are kept apart, as slots have none."""
 
     __slots__: tuple[str, ...]
-    __positional__: tuple[str, ...]
-    __parts__: frozenset[str]
     __defaults__: dict[str, object]
+    __by_place__: int  # how many of the parts can be given without their names
 
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, object], *, kw_only: bool = False
@@ -28,8 +27,8 @@ class _Declared(type):
         parts: tuple[str, ...] = tuple(namespace.get("__annotations__", ()))  # type: ignore[arg-type]
         defaults = {part: namespace.pop(part) for part in parts if part in namespace}
         made = super().__new__(cls, name, bases, {**namespace, "__slots__": parts})
-        made.__parts__, made.__positional__ = frozenset(parts), () if kw_only else parts
         made.__defaults__ = defaults
+        made.__by_place__ = 0 if kw_only else len(parts)
         return made
 
 
@@ -39,11 +38,9 @@ class Value(metaclass=_Declared):
 
     def __init__(self, *args: object, **named: object) -> None:
         kind = type(self)
-        given = dict(zip(kind.__positional__, args)) | named  # noqa: B905 - told by their number
-        parts = kind.__defaults__ | given
-        if len(given) != len(args) + len(named) or parts.keys() != kind.__parts__:
-            raise TypeError(f"{kind.__name__} is made of {', '.join(kind.__slots__)}")
-        for part, value in parts.items():
+        if named or not args or len(args) != kind.__by_place__:
+            args = _completed(kind, args, named)
+        for part, value in zip(kind.__slots__, args, strict=True):
             _set(self, part, value)
         self.__post_init__()
 
@@ -73,6 +70,16 @@ class Value(metaclass=_Declared):
 def replace(value: V, **parts: object) -> V:
     """A value that differs in those parts, checked like any other."""
     return _made(type(value), {**_parts(value), **parts})
+
+
+def _completed(kind: type[V], args: tuple[object, ...], named: dict[str, object]) -> tuple[object, ...]:
+    """All parts in the order they are declared; TypeError if one is missing, unknown or given twice."""
+    slots = kind.__slots__
+    given = dict(zip(slots[: kind.__by_place__], args, strict=False)) | named
+    parts = kind.__defaults__ | given
+    if len(given) != len(args) + len(named) or parts.keys() != set(slots):
+        raise TypeError(f"{kind.__name__} is made of {', '.join(slots)}")
+    return tuple(map(parts.__getitem__, slots))
 
 
 def _made(kind: type[V], parts: dict[str, Any]) -> V:

@@ -28,7 +28,7 @@ def tiled(reg: SysReg, rows: tuple[Row, ...]) -> tuple[Field, ...]:
             tiles.append(_reserved(reg, Kind.RES1, msb, lsb))
         else:
             tiles.append(
-                Field(reg, name, msb, lsb, rule.direction, rule.signed, rule.safe, meanings=meanings)
+                Field(reg, name, msb, lsb, rule.direction, rule.signed, rule.safe, Kind.NAMED, meanings)
             )
         free = lsb - 1
     if free >= 0:
