@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
 from armkvm.hosts import hostfile, library
+from armkvm.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

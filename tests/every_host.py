@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from armkvm.errors import MissingFacts
 from armkvm.exchange import assumed, firecracker
 from armkvm.hosts import hostfile, library, recording
 from armkvm.model.host import Platform
+from armkvm.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator

@@ -13,7 +13,9 @@ def main() -> int:
     gc.set_threshold(
         200_000
     )  # what a command reads it keeps; to look for garbage among that takes half its time
-    return run(sys.argv[1:])
+    status = run(sys.argv[1:])
+    gc.freeze()  # nor is it looked for in what goes with the process
+    return status
 
 
 if __name__ == "__main__":

@@ -15,13 +15,16 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 from armkvm.errors import Fault, InputError
+from armkvm.value import Value
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-class Limits(NamedTuple):
+class Limits(Value):
     """How much of a stranger's document is looked at: bytes, nesting, and items all together."""
 
     size: int
@@ -53,13 +56,13 @@ class JsonObject(dict[str, object]):
             self.repeated = tuple(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
 
 
-def read_bounded(path: Path, limit: int) -> bytes:
+def read_bounded(path: Path | str, limit: int) -> bytes:
     """The contents of a file of at most `limit` bytes, which is checked before reading.
 
     InputError if it is larger or cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             # A pipe or device has no size to ask for: one byte too many tells as well.
             size = os.fstat(file.fileno()).st_size
             data = b"" if size > limit else file.read(limit + 1)
@@ -179,7 +182,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 # A string (an unfinished one runs to the end, so that no text is scanned twice), or a bracket.
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_STRING_OR_BRACKET = r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]'
 
 
 def _check_shape(text: str, source: str, limits: Limits) -> None:
@@ -195,7 +198,7 @@ def _check_shape(text: str, source: str, limits: Limits) -> None:
     if text.count("[") + text.count("{") <= limits.depth:
         return
     depth = 0
-    for token in _STRING_OR_BRACKET.finditer(text):
+    for token in re.finditer(_STRING_OR_BRACKET, text, re.DOTALL):
         mark = text[token.start()]
         if mark in "[{":
             depth += 1

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from armkvm.abi.vcpu_features import VcpuFeature
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import narrow_fields
 from armkvm.arch.vectors import VectorLengths
+from armkvm.value import Value
 
 
 class Phase(Enum):
@@ -26,8 +26,7 @@ class Phase(Enum):
     READY = "ready"
 
 
-@dataclass(frozen=True, slots=True)
-class RegValue:
+class RegValue(Value):
     """A register's contents: exactly as many bytes as its id says, in memory order."""
 
     reg: RegId
@@ -92,8 +91,7 @@ class CpuVectors(NamedTuple):
     sme: VectorLengths = VectorLengths()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFacts:
+class HostFacts(Value, kw_only=True):
     """What is known of a host: the CPU's and the kernel's side, as userspace can see it.
 
     `values` holds register values after KVM_ARM_VCPU_INIT with every feature the host has, by
@@ -109,7 +107,7 @@ class HostFacts:
     kernel: str
     profile: str
     caps: Mapping[int, int]
-    vm_caps: Mapping[int, int] = field(default_factory=dict)
+    vm_caps: Mapping[int, int] = {}
     features: frozenset[VcpuFeature]
     preferred_target: int
     ipa_bits: int
@@ -118,9 +116,9 @@ class HostFacts:
     values: Mapping[str, Mapping[RegId, int]]
     cpu_flags: frozenset[str] = frozenset()
     writable_masks: Mapping[RegId, int] | None = None
-    vgic: Mapping[str, int] = field(default_factory=dict)
-    hidden: Mapping[RegId, int] = field(default_factory=dict)
-    behaviours: Mapping[str, bool] = field(default_factory=dict)
+    vgic: Mapping[str, int] = {}
+    hidden: Mapping[RegId, int] = {}
+    behaviours: Mapping[str, bool] = {}
     origin: str = ""
     notes: tuple[str, ...] = ()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
 from armkvm.hosts import hostfile, library
+from armkvm.value import replace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -128,9 +128,7 @@ def test_a_pipe_never_needs_rich() -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
-@pytest.mark.parametrize("words", [["--version"], ["regs", "--decode", "0x603000000013c020"]])
-def test_the_fast_path_imports_nothing_slow(words: list[str]) -> None:
-    """Start-up has a budget of three bare interpreters; see bench/startup.py."""
+def imported_by(words: list[str]) -> set[str]:
     program = (
         "import sys, argparse; before = set(sys.modules)\n"
         "from armkvm.cli.main import run\n"
@@ -141,5 +139,21 @@ def test_the_fast_path_imports_nothing_slow(words: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
-    imported = set(done.stdout.splitlines()[-1].split())
-    assert imported.isdisjoint({"dataclasses", "typing", "json", "inspect", "pathlib", "rich", "jsonschema"})
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [["--version"], ["regs", "--decode", "0x603000000013c020"]])
+def test_the_fast_path_imports_nothing_slow(words: list[str]) -> None:
+    """Start-up has a budget of three bare interpreters; see bench/startup.py."""
+    slow = {"dataclasses", "typing", "json", "inspect", "pathlib", "rich", "jsonschema"}
+    assert imported_by(words).isdisjoint(slow)
+
+
+def test_a_check_of_two_files_imports_nothing_that_it_does_not_need() -> None:
+    """It takes little longer than these would take to import; `armkvm.value` is there to go without."""
+    builtin = Path(main.__file__).parents[1] / "hosts" / "builtin" / "7.3"
+    files = [str(builtin / f"{name}.json") for name in ("a64fx", "cortex-a76")]
+    slow = {"dataclasses", "inspect", "pathlib", "rich", "jsonschema", "armkvm.hosts.derive"}
+    imported = imported_by(["check", *files])
+    assert "armkvm.migration.check" in imported
+    assert imported.isdisjoint(slow)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from tests.model_hosts import capture_file, model
 
@@ -18,6 +16,7 @@ from armkvm.migration.compare import differences
 from armkvm.migration.fill import fill
 from armkvm.migration.move import Wanted, migrate, prepare
 from armkvm.migration.restore import restore
+from armkvm.value import replace
 
 pytestmark = pytest.mark.shared
 

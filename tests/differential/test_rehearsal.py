@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,7 @@ from armkvm.migration.capture import capture_vcpu
 from armkvm.migration.plan import finalizing
 from armkvm.migration.rehearsal import SVCR, Order, rehearse
 from armkvm.state import RegisterSet
+from armkvm.value import replace
 
 if TYPE_CHECKING:
     from pathlib import Path

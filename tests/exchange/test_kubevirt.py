@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from armkvm.exchange.kubevirt import (
 )
 from armkvm.exchange.qemu import read_expansion
 from armkvm.state import CpuVectors, GuestCpu, HostFacts
+from armkvm.value import replace
 
 VALUE = re.compile(r"(?=.{0,63}\Z)(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 """A label's value as Kubernetes states it."""

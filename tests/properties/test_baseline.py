@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import combinations
 
@@ -24,6 +23,7 @@ from armkvm.migration.provision import PSCI_VERSION, configure, registers
 from armkvm.model.acceptance import accepts, offered
 from armkvm.model.host import Platform
 from armkvm.state import Acceptance, GuestCpu
+from armkvm.value import replace
 
 Altered = tuple[str, tuple[tuple[str, str, int], ...]]
 """A host and fields of it set to something else."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +38,7 @@ from armkvm.model.vcpu import Vcpu
 from armkvm.model.vcpu_behaviours import VM_WIDE_FEATURES
 from armkvm.model.vector_behaviours import IMPLICIT_FINALIZATION
 from armkvm.state import Phase
+from armkvm.value import replace
 
 # CPUs as (SVE lengths, SME lengths), and what else is not usual about the host.
 SHAPES: dict[str, tuple[tuple[tuple[str, str], ...], dict[str, bool]]] = {

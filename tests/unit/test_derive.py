@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from armkvm.abi.caps import SME_CAPS
@@ -16,6 +14,7 @@ from armkvm.hosts.derive import SEAMS, derive
 from armkvm.model.acceptance import accepts
 from armkvm.model.host import Platform
 from armkvm.model.profile import PROFILES
+from armkvm.value import replace
 
 # Every host that was recorded under two kernels of which the older is not 6.1: the newer recording,
 # derived for the older kernel, against the older recording.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from errno import EBUSY, EINVAL
 
 import pytest
@@ -17,6 +16,7 @@ from armkvm.backends.model import ModelSystem
 from armkvm.catalog import id_of
 from armkvm.errors import KvmError
 from armkvm.hosts import hostfile, library
+from armkvm.value import replace
 
 MPAM, MPAM_FRAC = field("ID_AA64PFR0_EL1", "MPAM"), field("ID_AA64PFR1_EL1", "MPAM_frac")
 PFR0, PFR1 = id_of(MPAM.register), id_of(MPAM_FRAC.register)

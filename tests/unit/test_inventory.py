@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from armkvm.errors import Fault, InputError
 from armkvm.hosts import hostfile, inventory, library, patterns
 from armkvm.hosts.hostfile import fingerprint
 from armkvm.hosts.inventory import Inventory, is_inventory, read_into
+from armkvm.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -194,7 +194,7 @@ def test_a_parquet_file_that_would_fill_the_memory_is_refused_by_its_footer(
     """By the size of a host file where rows are few, by that of a row group where they are many."""
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr(library, "LIMITS", library.LIMITS._replace(size=1 << 20))
+    monkeypatch.setattr(library, "LIMITS", replace(library.LIMITS, size=1 << 20))
     monkeypatch.setattr(inventory, "MOST_IN_COLUMN", 2 << 20)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)
     path = tmp_path / "f.parquet"

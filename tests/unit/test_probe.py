@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from errno import EINVAL, ENOEXEC
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from armkvm.probe import VOLATILE, probe
 from armkvm.probe.kernel import _TRIALS
 from armkvm.state import CpuVectors, Exit, HostFacts
 from armkvm.testing import conformance
+from armkvm.value import replace
 
 MPAM, MPAM_FRAC = field("ID_AA64PFR0_EL1", "MPAM"), field("ID_AA64PFR1_EL1", "MPAM_frac")
 NV = field("ID_AA64MMFR2_EL1", "NV")

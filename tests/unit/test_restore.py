@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 
 import pytest
 from tests.fakes import Host
@@ -22,6 +21,7 @@ from armkvm.migration.restore import restore
 from armkvm.migration.snapshot import EnabledCap, Snapshot, VcpuEvents, VcpuState, VmConfig
 from armkvm.migration.verdict import RestoreReport, Result
 from armkvm.state import RegisterSet
+from armkvm.value import replace
 
 SVE = (VcpuFeature.PSCI_0_2, VcpuFeature.SVE)
 X0, Z0, VLS = RegId.x(0), RegId.z(0), RegId.sve_vls()

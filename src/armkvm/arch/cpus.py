@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from armkvm.arch.tables.cpus import ROWS
+from armkvm.value import Value
 
 
-class Cpu(NamedTuple):
+class Cpu(Value):
     """One CPU design. `nv` is its ID_AA64MMFR2_EL1.NV."""
 
     implementer: int

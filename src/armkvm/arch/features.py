@@ -11,8 +11,7 @@ functionality identified by the value ...").
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field
@@ -22,8 +21,7 @@ IdValues: TypeAlias = Callable[[SysReg], int]
 """The value of an ID register."""
 
 
-@dataclass(frozen=True, slots=True)
-class AtLeast:
+class AtLeast(NamedTuple):
     """A field is at least some number; two's complement if the field is signed."""
 
     field: Field
@@ -36,16 +34,16 @@ class AtLeast:
         return (FieldValue(self.field, self.field.extract(ids(self.field.register))),)
 
 
-@dataclass(frozen=True, slots=True)
 class Exactly(AtLeast):
     """A field is that number and no other."""
+
+    __slots__ = ()
 
     def holds(self, ids: IdValues) -> bool:
         return self.field.number(self.field.extract(ids(self.field.register))) == self.least
 
 
-@dataclass(frozen=True, slots=True)
-class AllOf:
+class AllOf(NamedTuple):
     """Every part holds; the first that does not is to blame."""
 
     parts: tuple[Condition, ...]
@@ -59,8 +57,7 @@ class AllOf:
         return tuple(value for part in blamed for value in part.because(ids))
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(NamedTuple):
     """One part holds; if none does, all are to blame."""
 
     parts: tuple[Condition, ...]

@@ -11,12 +11,12 @@ Linux's feature tables (arch/arm64/kernel/cpufeature.c, arm64_ftr_safe_value).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field as attribute
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.sysregs import name_of
+from armkvm.value import Value
 
 
 class Direction(Enum):
@@ -36,7 +36,7 @@ class Kind(Enum):
     RES1 = "RES1"
 
 
-class Rule(NamedTuple):
+class Rule(Value):
     """The order of a field's values: direction, sign, and the safe value of an EXACT field."""
 
     direction: Direction
@@ -62,8 +62,7 @@ Row: TypeAlias = tuple[str, int, int, Rule, Mapping[int, str]]
 Table: TypeAlias = tuple[tuple[str, tuple[Row, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Value):
     """Bits msb..lsb of a register. Values are the raw bits, unsigned, whatever `signed` says."""
 
     register: SysReg
@@ -74,7 +73,7 @@ class Field:
     signed: bool = False
     safe: int | None = None
     kind: Kind = Kind.NAMED
-    meanings: Mapping[int, str] = attribute(default_factory=dict, compare=False, repr=False)
+    meanings: Mapping[int, str] = {}
 
     def __post_init__(self) -> None:
         if not 0 <= self.lsb <= self.msb <= 63:

@@ -7,12 +7,12 @@ the register exactly once. An unallocated encoding of the feature ID space is on
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Direction, Field, Kind, Row
 from armkvm.arch.sysregs import name_of, sysreg
 from armkvm.arch.tables import idfields, idfields_aarch32, idfields_cpu
+from armkvm.value import Value
 
 
 def tiled(reg: SysReg, rows: tuple[Row, ...]) -> tuple[Field, ...]:
@@ -28,7 +28,7 @@ def tiled(reg: SysReg, rows: tuple[Row, ...]) -> tuple[Field, ...]:
             tiles.append(_reserved(reg, Kind.RES1, msb, lsb))
         else:
             tiles.append(
-                Field(reg, name, msb, lsb, rule.direction, rule.signed, rule.safe, meanings=meanings)
+                Field(reg, name, msb, lsb, rule.direction, rule.signed, rule.safe, Kind.NAMED, meanings)
             )
         free = lsb - 1
     if free >= 0:
@@ -77,10 +77,15 @@ def field_of(reg: SysReg, name: str) -> Field:
     >>> str(field_of(sysreg("ID_AA64PFR0_EL1"), "sve"))
     'ID_AA64PFR0_EL1.SVE'
     """
-    for field in named_fields(reg):
-        if field.name.upper() == name.upper():
-            return field
-    raise ValueError(f"{name_of(reg)} has no field called {name!r}")
+    found = _by_name(reg).get(name.upper())
+    if found is None:
+        raise ValueError(f"{name_of(reg)} has no field called {name!r}")
+    return found
+
+
+@cache
+def _by_name(reg: SysReg) -> dict[str, Field]:
+    return {field.name.upper(): field for field in named_fields(reg)}
 
 
 def field(register: str, name: str) -> Field:
@@ -93,7 +98,7 @@ def decode(reg: SysReg, value: int) -> dict[str, int]:
     return {field.name: field.extract(value) for field in named_fields(reg)}
 
 
-class FieldValue(NamedTuple):
+class FieldValue(Value):
     """One field of one register value, for display."""
 
     field: Field

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING
 
 from armkvm.backends.locate import PLACES
@@ -36,15 +36,17 @@ def host_or_place(word: str) -> System:
 
 def snapshot(word: str) -> Snapshot | None:
     """The snapshot a word names, if it names one."""
-    path = Path(name_of(word))
-    if not library.is_file(str(path)) or not path.is_file():
+    path = name_of(word)
+    if not library.is_file(path) or not os.path.isfile(path):
         return None
     tree, _ = library.load_tree(path)
     if not isinstance(tree, dict) or tree.get("format") in (None, hostfile.FORMAT):
         return None
+    from pathlib import Path
+
     from armkvm.migration import codec, files
 
-    return files.load(path) if tree["format"] == codec.FORMAT else None
+    return files.load(Path(path)) if tree["format"] == codec.FORMAT else None
 
 
 def host(word: str) -> tuple[HostFacts, KernelProfile]:
@@ -52,13 +54,13 @@ def host(word: str) -> tuple[HostFacts, KernelProfile]:
     name, kernel = _split(word)
     if not library.is_file(name):
         return library.find(name, kernel)
-    path = Path(name)
-    data = read_bounded(path, library.LIMITS.size)
-    known = read_fingerprint(data, str(path), treat_as=kernel)
+    data = read_bounded(name, library.LIMITS.size)
+    known = read_fingerprint(data, name, treat_as=kernel)
     if known is not None:
         return library.seen_through(known)
-    tree, faults = parse_json(data, str(path), library.LIMITS)
-    return library.seen_through(library.from_tree(tree, faults, path.stem, str(path)), kernel)
+    tree, faults = parse_json(data, name, library.LIMITS)
+    stem, _ = os.path.splitext(os.path.basename(name))
+    return library.seen_through(library.from_tree(tree, faults, stem, name), kernel)
 
 
 def host_facts(word: str) -> HostFacts:
@@ -75,6 +77,8 @@ def read_fingerprint(data: bytes, source: str, treat_as: str | None = None) -> H
     """The host of a Firecracker fingerprint; None if the bytes are none."""
     if b'"guest_cpu_config"' not in data:
         return None
+    from pathlib import Path
+
     from armkvm.exchange import assumed, firecracker
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from armkvm.cli.terminal import progress, say
@@ -11,6 +10,7 @@ from armkvm.documents import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from armkvm.cli.fleet import Fleet
     from armkvm.migration.pools import Partition
@@ -30,6 +30,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def _page(text: str) -> Path:
     """A file that can be, which is known before there is a page to lose."""
+    from pathlib import Path
+
     path = Path(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")

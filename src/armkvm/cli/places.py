@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from armkvm.backends.locate import connect
@@ -10,6 +9,7 @@ from armkvm.cli.terminal import say
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from armkvm.backends.base import System
 
@@ -24,6 +24,8 @@ def open_place(uri: str, record: Path | None = None) -> System:
 
 def record_option(parser: argparse.ArgumentParser, where: str = "there") -> None:
     """Declare ``--record FILE``."""
+    from pathlib import Path
+
     parser.add_argument(
         "--record", type=Path, metavar="FILE", help=f"write every call made {where} to a trace for `replay`"
     )

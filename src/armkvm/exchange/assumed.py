@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegId
@@ -27,6 +26,7 @@ from armkvm.model.host import GENERIC_V8, HIDDEN_MASKS, ZFR0, Platform
 from armkvm.model.profile import PROFILES
 from armkvm.model.vcpu_behaviours import PHYSICAL_TARGET
 from armkvm.state import CpuVectors, HostFacts
+from armkvm.value import replace
 
 # What every recorded host answers, whatever its CPU, and the devices that every one can create.
 # KVM_CAP_NR_VCPUS, the number of CPUs online, is not known of a fingerprint's host.

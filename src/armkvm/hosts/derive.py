@@ -12,7 +12,6 @@ arch/arm64/kvm/sys_regs.c of 6.1, 6.12 and 7.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from armkvm.abi.caps import SME_CAPS, Cap
@@ -27,6 +26,7 @@ from armkvm.errors import MissingFacts
 from armkvm.model.profile import PROFILES, KernelProfile
 from armkvm.model.sysregs.idrules import SHOWN_ONCE
 from armkvm.state import CpuVectors, HostFacts
+from armkvm.value import replace
 
 ALL_VARIANTS = ("plain", "el2", "el2_e2h0")
 EL2_VARIANTS = ALL_VARIANTS[1:]

@@ -7,7 +7,7 @@ added. `HOSTS` names what is made from what; the recordings are called by their 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from armkvm.abi.caps import SME_CAPS
 from armkvm.abi.regid import RegId
@@ -17,6 +17,7 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.arch.vectors import VectorLengths, virtualisable
 from armkvm.catalog import id_of
 from armkvm.state import CpuVectors, HostFacts
+from armkvm.value import replace
 
 Values = dict[RegId, int]
 Change = Callable[[Values], None]

@@ -11,7 +11,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import fields
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
@@ -122,7 +121,7 @@ def fingerprint(facts: HostFacts) -> Hashable:
 
 _HASHABLE = (str, int, tuple, frozenset, type(None))
 _APART = ("values", "name", "origin", "notes")
-_OTHERS = [each.name for each in fields(HostFacts) if each.name not in _APART]
+_OTHERS = [part for part in HostFacts.__slots__ if part not in _APART]
 _others = attrgetter(*_OTHERS)
 
 

@@ -7,19 +7,20 @@ recorded under. A host file is `armkvm.hosts.hostfile`'s form or a whole recordi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from armkvm.documents import Limits, parse_json, read_bounded
 from armkvm.errors import Fault, InputError, MissingFacts, UnknownPlace
 from armkvm.hosts import hostfile, recording
-from armkvm.hosts.derive import derive
 from armkvm.model.profile import PROFILES, KernelProfile, profile_named
 from armkvm.state import HostFacts
+from armkvm.value import replace
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LIMITS = Limits(size=64 << 20, depth=16, items=4_000_000)
-_BUILTIN = Path(__file__).with_name("builtin")
 
 
 def is_file(text: str) -> bool:
@@ -35,6 +36,8 @@ def find(text: str, kernel: str | None = None) -> tuple[HostFacts, KernelProfile
     for a bad file, MissingFacts where the facts do not suffice for that kernel.
     """
     if is_file(text):
+        from pathlib import Path
+
         return seen_through(read(Path(text)), kernel)
     return seen_through(builtin(text, None if kernel is None else _profile(kernel).release), kernel)
 
@@ -52,6 +55,8 @@ def seen_through(
             return facts, PROFILES[facts.profile].as_seen(facts.behaviours)
         except ValueError as error:
             raise UnknownPlace(f"{facts.name}: what was seen of its kernel cannot be: {error}") from None
+    from armkvm.hosts.derive import derive
+
     profile = _profile(kernel)
     return derive(facts, profile.release, assume=assume), profile
 
@@ -92,14 +97,20 @@ def names() -> dict[str, tuple[str, ...]]:
     """Built-in hosts, each with the profiles it has facts for, oldest first."""
     found: dict[str, list[str]] = {}
     for profile in _profiles():
-        for path in sorted((_BUILTIN / profile).glob("*.json")):
+        for path in sorted((_folder() / profile).glob("*.json")):
             found.setdefault(path.stem, []).append(profile)
     return {name: tuple(found[name]) for name in sorted(found)}
 
 
 def _profiles() -> list[str]:
-    folders = [path.name for path in _BUILTIN.iterdir() if path.is_dir()]
+    folders = [path.name for path in _folder().iterdir() if path.is_dir()]
     return sorted(folders, key=lambda name: (_version(name) == (), _version(name), name))
+
+
+def _folder() -> Path:
+    from pathlib import Path
+
+    return Path(__file__).with_name("builtin")
 
 
 def is_builtin(name: str) -> bool:
@@ -120,7 +131,7 @@ def builtin(name: str, profile: str | None = None) -> HostFacts:
         )
     model = PROFILES[profile].id_table if profile in PROFILES else None
     recorded = next((kernel for kernel in (profile, model) if kernel in known[name]), known[name][-1])
-    return read(_BUILTIN / str(recorded) / f"{name}.json")
+    return read(_folder() / str(recorded) / f"{name}.json")
 
 
 def updated(facts: HostFacts, kernel: str) -> HostFacts:
@@ -144,7 +155,7 @@ def read(path: Path) -> HostFacts:
     return from_tree(*load_tree(path), path.stem, str(path))
 
 
-def load_tree(path: Path) -> tuple[object, list[Fault]]:
+def load_tree(path: Path | str) -> tuple[object, list[Fault]]:
     """The document in a file, with the faults that every document can have."""
     return parse_json(read_bounded(path, LIMITS.size), str(path), LIMITS)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import compress
 from operator import ne
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from armkvm.documents import parse_json
 from armkvm.errors import InputError
 from armkvm.hosts import hostfile, library
 from armkvm.state import HostFacts
+from armkvm.value import replace
 
 MOST_PATTERNS, LONGEST = 1024, 1 << 16  # bytes of a record; host files have some 10,000
 _BEGIN = b'"0x'

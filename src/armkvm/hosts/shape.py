@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from armkvm.documents import short, step
 from armkvm.errors import Fault
@@ -42,13 +42,18 @@ def wrong(value: object, path: str, faults: list[Fault], expected: str) -> None:
 
 def text(pattern: str, expected: str) -> Shape:
     """A string that matches a pattern as a whole."""
-    matches = re.compile(pattern, re.ASCII).fullmatch
 
     def shape(value: object, path: str, faults: list[Fault]) -> None:
-        if not isinstance(value, str) or not matches(value):
+        if not isinstance(value, str) or not _pattern(pattern).fullmatch(value):
             wrong(value, path, faults, expected)
 
     return shape
+
+
+@cache
+def _pattern(text: str) -> re.Pattern[str]:
+    """Compiled when a document first needs it, as most need few of those there are."""
+    return re.compile(text, re.ASCII)
 
 
 def label(most: int = 400) -> Shape:

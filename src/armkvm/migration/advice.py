@@ -10,15 +10,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi.caps import Cap
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.structs import is_feature_id
 from armkvm.arch.fields import Field
-from armkvm.arch.idfields import field
 from armkvm.migration.ordering import CLEARED_BEFORE
+from armkvm.value import Value
 
 
 class Code(StrEnum):
@@ -42,7 +41,7 @@ class Code(StrEnum):
     SOURCE = "source"
 
 
-class Advice(NamedTuple):
+class Advice(Value):
     """A row: the case, why KVM answers so, and what helps."""
 
     code: Code
@@ -221,7 +220,7 @@ def advice(code: Code, reg: RegId, number: int | None = None) -> Advice | None:
     return next(rows, None)
 
 
-class FieldAdvice(NamedTuple):
+class FieldAdvice(Value):
     """A row: ID register fields that are told apart from the rest, what a difference means, what helps."""
 
     fields: frozenset[str]
@@ -230,8 +229,8 @@ class FieldAdvice(NamedTuple):
 
 
 def _fields(text: str) -> frozenset[str]:
-    """``REGISTER.FIELD ...`` as `Field` spells itself; ValueError for names that are none."""
-    return frozenset(str(field(*word.split("."))) for word in text.split())
+    """``REGISTER.FIELD ...`` as `Field` spells itself."""
+    return frozenset(text.split())
 
 
 FIELD_ADVICE: tuple[FieldAdvice, ...] = (
@@ -259,7 +258,7 @@ FIELD_ADVICE: tuple[FieldAdvice, ...] = (
         "Give the VM a GICv3 at both ends; kernels differ in what a vCPU shows before it has one.",
     ),
     FieldAdvice(
-        _fields("ID_AA64MMFR0_EL1.TGRAN4_2 ID_AA64MMFR0_EL1.TGRAN16_2 ID_AA64MMFR0_EL1.TGRAN64_2"),
+        _fields("ID_AA64MMFR0_EL1.TGran4_2 ID_AA64MMFR0_EL1.TGran16_2 ID_AA64MMFR0_EL1.TGran64_2"),
         "values of this field have no order: all that unlike hosts can agree on is 1, not supported",
         "Write 1 at the source before the guest first runs.",
     ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import StrEnum
-from typing import NamedTuple
 
 from armkvm.abi.caps import Cap
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -28,6 +27,7 @@ from armkvm.migration.lengths import finalize
 from armkvm.migration.plan import LENGTHS, finalizing
 from armkvm.migration.rehearsal import Order, Rehearsal, rehearse
 from armkvm.migration.snapshot import VcpuState, VmConfig, sorted_features
+from armkvm.value import Value
 
 
 class Config(StrEnum):
@@ -71,7 +71,7 @@ def verdict(*, forth: bool, back: bool) -> Verdict:
     return Verdict.SUBSET if back else Verdict.INCOMPATIBLE
 
 
-class Direction(NamedTuple):
+class Direction(Value):
     """One direction of a check: the vCPUs tried (one for a host), what came of each, and why.
 
     No `rehearsals` and a finding where the VM cannot even be made where it is to come from.
@@ -87,7 +87,7 @@ class Direction(NamedTuple):
         return bool(self.rehearsals) and not any(found.blocking for found in self.findings)
 
 
-class Check(NamedTuple):
+class Check(Value):
     """The answer. `back` is None where there is no host to come back to: a snapshot's."""
 
     forth: Direction

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi.regid import RegId
 from armkvm.arch.vectors import VectorLengths
 from armkvm.errors import KvmError, errno_name
 from armkvm.migration.advice import Code, advice
+from armkvm.value import Value
 
 
-class Finding(NamedTuple):
+class Finding(Value):
     """One thing a move found.
 
     `blocking` findings mean that the state did not arrive whole. `asked` is what was to be set,

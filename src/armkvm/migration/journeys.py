@@ -8,7 +8,6 @@ restores every register meets that. So a VM is made on each host and restored on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.backends.base import System
@@ -17,12 +16,13 @@ from armkvm.migration.ordering import VOLATILE
 from armkvm.migration.provision import provision
 from armkvm.migration.snapshot import VcpuState, VmConfig
 from armkvm.state import GuestCpu
+from armkvm.value import Value
 
 Watch = Callable[[Iterable[str]], Iterable[str]]
 """Passes labels on, and may tell how far they are."""
 
 
-class Difference(NamedTuple):
+class Difference(Value):
     """A register that VMs of the `sources` cannot have restored on the `destinations`."""
 
     what: str

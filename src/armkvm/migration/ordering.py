@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
 from itertools import groupby
-from typing import NamedTuple
 
 from armkvm import catalog
 from armkvm.abi import core
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.structs import is_feature_id
 from armkvm.abi.vcpu_features import VcpuFeature
+from armkvm.value import Value
 
 
 class Stage(Enum):
@@ -47,7 +47,7 @@ class Stage(Enum):
     MP_STATE = "a vCPU becomes runnable when everything else is in place"
 
 
-class Rule(NamedTuple):
+class Rule(Value):
     """One row: the registers it speaks of, the stage they belong to, and why."""
 
     name: str
@@ -208,7 +208,7 @@ def explain(reg: RegId) -> str:
     )
 
 
-class ReadFirst(NamedTuple):
+class ReadFirst(Value):
     """A register that capture reads before it asks for the list, on vCPUs with a feature."""
 
     reg: RegId
@@ -225,7 +225,7 @@ READ_FIRST: tuple[ReadFirst, ...] = (
 )
 
 
-class Volatile(NamedTuple):
+class Volatile(Value):
     """Bits that may differ when a restored register is read back, and why that is no loss."""
 
     reg: RegId

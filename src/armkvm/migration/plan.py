@@ -12,6 +12,7 @@ from armkvm.backends.base import Feature
 from armkvm.migration import ordering
 from armkvm.migration.ordering import CLEARED_BEFORE, ONCE_PER_VM, Rule, Stage
 from armkvm.migration.snapshot import VcpuState
+from armkvm.value import Value
 
 LENGTHS = (RegId.sve_vls(), RegId.sme_vls())
 """The pseudo-registers that hold sets of vector lengths."""
@@ -33,7 +34,7 @@ class Step(NamedTuple):
         return tuple(dict.fromkeys(map(ordering.rule_of, self.regs)))
 
 
-class Plan(NamedTuple):
+class Plan(Value):
     """Which registers are written in which order, before and after FINALIZE.
 
     `left` holds registers that the VM's first vCPU restores for all. `cleared` ones are written

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.structs import is_feature_id
@@ -21,6 +20,7 @@ from armkvm.migration.lengths import finalize, listed
 from armkvm.migration.ordering import VOLATILE
 from armkvm.migration.plan import LENGTHS, finalizing, plan
 from armkvm.migration.snapshot import VcpuState, VmConfig
+from armkvm.value import Value
 
 SVCR = parse("SVCR")
 _UNCOMPARED = frozenset(row.reg for row in VOLATILE if row.bits == (1 << 64) - 1)
@@ -39,7 +39,7 @@ class Order(StrEnum):
     """As KVM_GET_REG_LIST names them, after the vector lengths and FINALIZE: the naive way."""
 
 
-class Rehearsal(NamedTuple):
+class Rehearsal(Value):
     """What a place answered. `lengths` and `refused` hold refusals, None where a call succeeded.
 
     `initial` is what the registers held before anything was written, `differs` what reads back

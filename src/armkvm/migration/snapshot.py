@@ -6,7 +6,6 @@ Not in it: guest memory and the state of devices.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from armkvm.abi import vls
@@ -17,6 +16,7 @@ from armkvm.abi.vcpu_features import FEATURE_BITS_MAX, VcpuFeature
 from armkvm.arch.vectors import VectorLengths
 from armkvm.backends.base import Feature
 from armkvm.state import RegisterSet
+from armkvm.value import Value
 
 VCPU_IDS = 512
 """Vcpu ids are below this; the kernel's own bound may be lower."""
@@ -24,8 +24,7 @@ VCPU_IDS = 512
 LABEL_LENGTH = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Value):
     """Where a snapshot was taken. Labels for people; nothing is decided by them."""
 
     uri: str
@@ -39,8 +38,7 @@ class Origin:
                 raise ValueError(f"{name} is at most {LABEL_LENGTH} printable characters")
 
 
-@dataclass(frozen=True, slots=True)
-class EnabledCap:
+class EnabledCap(Value):
     """KVM_ENABLE_CAP on the VM, before any vCPU exists."""
 
     cap: Cap | int
@@ -58,8 +56,7 @@ class EnabledCap:
         return self.cap.name if isinstance(self.cap, Cap) else str(self.cap)
 
 
-@dataclass(frozen=True, slots=True)
-class VmConfig:
+class VmConfig(Value):
     """What a VM is made with before its first vCPU: KVM_CREATE_VM's type, then KVM_ENABLE_CAP."""
 
     machine_type: int = 0
@@ -70,8 +67,7 @@ class VmConfig:
             raise ValueError(f"a machine type has 64 bits, not {self.machine_type:#x}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VcpuEvents:
+class VcpuEvents(Value, kw_only=True):
     """struct kvm_vcpu_events by field."""
 
     serror_pending: int = 0
@@ -132,8 +128,7 @@ class VcpuEvents:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VcpuState:
+class VcpuState(Value, kw_only=True):
     """One vCPU: how it was initialised, every register its list named, and what is no register.
 
     `registers` keeps the order of KVM_GET_REG_LIST. `refused` holds the registers that were
@@ -143,7 +138,7 @@ class VcpuState:
     id: int
     features: tuple[Feature, ...]
     registers: RegisterSet
-    refused: Mapping[RegId, int] = field(default_factory=dict)
+    refused: Mapping[RegId, int] = {}
     mp_state: int = 0
     events: VcpuEvents = VcpuEvents()
 
@@ -177,8 +172,7 @@ class VcpuState:
         return sum(map(len, self.registers.values()))
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value):
     """A VM's vCPU state, in the order the vCPUs were created."""
 
     origin: Origin

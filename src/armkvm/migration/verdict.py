@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import NamedTuple
 
 from armkvm.abi.regid import RegId
 from armkvm.migration.findings import Finding
 from armkvm.migration.ordering import VOLATILE
 from armkvm.migration.plan import Plan
 from armkvm.migration.snapshot import Origin
+from armkvm.value import Value
 
 _VOLATILE = {row.reg: row.bits for row in VOLATILE}
 
@@ -26,7 +26,7 @@ class Result(Enum):
     NOT_TRIED = "not tried after an earlier refusal"
 
 
-class VcpuOutcome(NamedTuple):
+class VcpuOutcome(Value):
     """What became of one vCPU's registers.
 
     `refused` holds errnos, `differs` what reads back instead; `extra` are registers that the
@@ -58,7 +58,7 @@ class VcpuOutcome(NamedTuple):
         return ((reg, self.result(reg)) for reg in self.plan.written + self.plan.left)
 
 
-class RestoreReport(NamedTuple):
+class RestoreReport(Value):
     """The verdict: what was done with each vCPU, and every finding."""
 
     destination: Origin

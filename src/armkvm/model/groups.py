@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from armkvm.model import device_rules, rules
 from armkvm.model.outcome import Refused
+from armkvm.value import Value
 
 Of = TypeVar("Of")
 
 
-class Group(NamedTuple, Generic[Of]):
+class Group(Value, Generic[Of]):
     """What a group of attributes answers; an attribute number is the handlers' to know.
 
     `get` yields as many bytes as the attribute's type has; None means that nothing of the group is

@@ -9,8 +9,6 @@ Source: Linux arch/arm64/kvm/arm.c (kvm_arch_vcpu_ioctl, kvm_arch_vcpu_run_pid_c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 from armkvm.errors import Rule
 from armkvm.model import rules, vector_rules
@@ -68,24 +66,29 @@ REFUSES: dict[str, Row] = {
 }
 
 
-@dataclass(frozen=True)
 class LifeCycle:
     """How the vCPUs of a kernel come to be usable.
 
     `finalizing` operations make a CONFIGURED vCPU READY when they are admitted; without `configures`
-    a vCPU with scalable vectors is READY right after KVM_ARM_VCPU_INIT.
+    a vCPU with scalable vectors is READY right after KVM_ARM_VCPU_INIT. `refused_in` has by phase the
+    operations that it refuses, with the rule.
     """
 
-    name: str
-    refuses: Mapping[str, Row]
-    finalizing: frozenset[str] = frozenset()
-    configures: bool = True
+    __slots__ = ("configures", "finalizing", "name", "refused_in", "refuses")
 
-    @cached_property
-    def refused_in(self) -> dict[Phase, dict[str, Rule]]:
-        """By phase: the operations it refuses, with the rule."""
-        return {
-            phase: {op: rule for op, row in self.refuses.items() if (rule := row[n]) is not None}
+    def __init__(
+        self,
+        name: str,
+        refuses: Mapping[str, Row],
+        finalizing: frozenset[str] = frozenset(),
+        configures: bool = True,
+    ) -> None:
+        self.name = name
+        self.refuses = refuses
+        self.finalizing = finalizing
+        self.configures = configures
+        self.refused_in: dict[Phase, dict[str, Rule]] = {
+            phase: {op: rule for op, row in refuses.items() if (rule := row[n]) is not None}
             for n, phase in enumerate(PHASES)
         }
 

@@ -31,7 +31,7 @@ _SHARED: dict[int, int] = {
     **{reg: _CORE for reg in core_regs.ALL if reg not in core_regs.V and RegId(reg).size == 8},
     **{int(RegId.z(n)): _Z for n in range(vectors.Z_COUNT)},
     **{int(RegId.p(n)): _P for n in range(vectors.P_COUNT)},
-    **{int(RegId.za(n)): _ROW for n in range(matrix.ROWS_MAX)},
+    **dict.fromkeys(matrix.ROWS, _ROW),
 }
 _ALWAYS = {reg: row for reg, row in BY_ID.items() if row.visible is always}
 _READ: dict[int, int] = {

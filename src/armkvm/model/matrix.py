@@ -25,8 +25,11 @@ _VLS = int(RegId.sme_vls())
 _VLS_POSTED = int(RegId.sme_vls_posted())
 _LENGTHS = frozenset((_VLS, _VLS_POSTED))
 _ZT0 = int(RegId.zt0())
-_ROWS = tuple(int(RegId.za(n)) for n in range(ROWS_MAX))
-_ROW_PREFIX = _ROWS[0] >> 16
+_FIRST, _SECOND = RegId.za(0), RegId.za(1)
+ROWS = range(_FIRST, _FIRST + ROWS_MAX * (_SECOND - _FIRST), _SECOND - _FIRST)
+"""The ids of ZA's rows."""
+
+_ROW_PREFIX = _FIRST >> 16
 _ROWS_END = ROWS_MAX << 5
 
 _SME = field("ID_AA64PFR1_EL1", "SME")
@@ -106,7 +109,7 @@ def _row_of(reg: int) -> tuple[int, int]:
     return (low >> 5, low & 31) if reg >> 16 == _ROW_PREFIX and low < _ROWS_END else (-1, 0)
 
 
-_ROW_OF = {reg: _row_of(reg) for reg in _ROWS}  # those in use, worked out once
+_ROW_OF = {reg: (n, 0) for n, reg in enumerate(ROWS)}  # those in use
 
 
 def _check(vcpu: Vcpu, reg: int) -> Refused | None:
@@ -156,4 +159,4 @@ def listed(vcpu: Vcpu) -> list[int]:
         return []
     if not has_za(vcpu):
         return [_VLS]
-    return [_VLS, *_ROWS[: row_count(vcpu)], *([_ZT0] if has_sme2(vcpu) else [])]
+    return [_VLS, *ROWS[: row_count(vcpu)], *([_ZT0] if has_sme2(vcpu) else [])]

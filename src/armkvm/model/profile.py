@@ -10,7 +10,6 @@ defaults to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from armkvm.abi.vcpu_features import (
@@ -89,10 +88,10 @@ from armkvm.model.vector_behaviours import (
     ZA_OFF_IS_EINVAL,
     ZFR0_WITH_SME,
 )
+from armkvm.value import Value, replace
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a profile is itself, and can key a cache
-class KernelProfile:
+class KernelProfile(Value):
     """One kernel as the model sees it.
 
     `feature_bits` and `feature_count` come from its header (a bit at or above the count is
@@ -106,6 +105,8 @@ class KernelProfile:
     feature_count: int
     id_table: str
     summary: str = ""
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a profile is itself, and can key a cache
 
     def __contains__(self, behaviour: str) -> bool:
         return behaviour in self.behaviours

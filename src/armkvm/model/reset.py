@@ -9,11 +9,11 @@ from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model import caches, core_regs, matrix, vectors
 from armkvm.model.abort_behaviours import SERROR_SURVIVES_INIT
-from armkvm.model.sysregs.catalogue import RESET_ORDER
+from armkvm.model.sysregs.catalogue import RESET_BY, RESET_VALUES
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vcpu_behaviours import VM_WIDE_FEATURES
 
-# Set once in a vCPU's life where the VM owns its identity; userspace's values survive.
+# Worked out once in a vCPU's life where the VM owns its identity; userspace's values survive.
 _IDENTITY = {int(id_of(sysreg(name))) for name in ("MPIDR_EL1", "CLIDR_EL1")}
 
 
@@ -27,8 +27,9 @@ def reset(vcpu: Vcpu) -> None:
     vcpu.ich.clear()
     vectors.reset(vcpu)
     matrix.reset(vcpu)
-    for row in RESET_ORDER:
-        if row.reset is not None and row.id not in keep:
-            vcpu.sysregs[row.id] = row.reset(vcpu, row)
+    vcpu.sysregs.update(RESET_VALUES)
+    for row, value in RESET_BY:
+        if row.id not in keep:
+            vcpu.sysregs[row.id] = value(vcpu, row)
     if first:
         caches.reset(vcpu)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from armkvm.catalog import name_of
 from armkvm.migration.baseline import Baseline
 from armkvm.migration.fold import Loss, Obstacle
-from armkvm.migration.journeys import Difference
 from armkvm.report.table import Table
 from armkvm.state import GuestCpu
+
+if TYPE_CHECKING:
+    from armkvm.migration.journeys import Difference
 
 _MANY = 4
 """As many hosts are named in a line; of more the count and the first."""

@@ -14,6 +14,7 @@ PARTS = (
     "__init__.py",
     "errors.py",
     "state.py",
+    "value.py",
     "catalog.py",
     "arch",
     "abi",

@@ -10,7 +10,7 @@ from armkvm.catalog import id_of
 from armkvm.errors import ModelBug
 from armkvm.model.profile import KernelProfile
 from armkvm.model.sysregs import el1, el2, idregs, pmu, sme, timers
-from armkvm.model.sysregs.table import Row, Visible, always
+from armkvm.model.sysregs.table import Reset, Row, Visible, always
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vcpu_behaviours import HOST_CACHE_GEOMETRY, SYSREG_TABLE_IS_WHOLE
 
@@ -20,7 +20,8 @@ BY_ID: dict[int, Row] = {row.id: row for row in _ALL}
 if len(BY_ID) != len(_ALL):
     raise ModelBug("a system register has two rows")
 
-RESET_ORDER: list[Row] = [row for row in _ALL if row.reset is not None]
+RESET_VALUES: dict[int, int] = {row.id: row.reset for row in _ALL if isinstance(row.reset, int)}
+RESET_BY: list[tuple[Row, Reset]] = [(row, row.reset) for row in _ALL if callable(row.reset)]
 _ASCENDING = sorted(_ALL, key=lambda row: row.reg)
 
 # Kernels before the table became whole listed these ahead of it.

@@ -13,7 +13,6 @@ from armkvm.model.sysregs.table import (
     any_of,
     rows,
     store,
-    to,
     to_host,
     under,
     while_field,
@@ -47,20 +46,20 @@ _KEYS = [f"AP{key}Key{half}_EL1" for key in ("IA", "IB", "DA", "DB", "GA") for h
 
 ROWS: list[Row] = [
     # debug
-    *rows(*_DEBUG, "MDCCINT_EL1", "MDSCR_EL1", "DBGVCR32_EL2", reset=to(0)),
-    *rows("OSLSR_EL1", reset=to(_OSLSR_RESET), write=_write_oslsr),
+    *rows(*_DEBUG, "MDCCINT_EL1", "MDSCR_EL1", "DBGVCR32_EL2", reset=0),
+    *rows("OSLSR_EL1", reset=_OSLSR_RESET, write=_write_oslsr),
     # control
-    *rows("SCTLR_EL1", reset=to(0x00C5_0078)),
+    *rows("SCTLR_EL1", reset=0x00C5_0078),
     *rows("ACTLR_EL1", "AMAIR_EL1", reset=to_host),
-    *rows("CPACR_EL1", "TCR_EL1", "VBAR_EL1", "DISR_EL1", "CONTEXTIDR_EL1", "CNTKCTL_EL1", reset=to(0)),
-    *rows("SCTLR2_EL1", visible=while_field("ID_AA64MMFR3_EL1", "SCTLRX"), reset=to(0)),
+    *rows("CPACR_EL1", "TCR_EL1", "VBAR_EL1", "DISR_EL1", "CONTEXTIDR_EL1", "CNTKCTL_EL1", reset=0),
+    *rows("SCTLR2_EL1", visible=while_field("ID_AA64MMFR3_EL1", "SCTLRX"), reset=0),
     *rows(
         "TCR2_EL1",
         visible=any_of(under(UNGATED_TCR2_PIR), while_field("ID_AA64MMFR3_EL1", "TCRX")),
-        reset=to(0),
+        reset=0,
     ),
-    *rows("ZCR_EL1", visible=with_feature(F.SVE), reset=to(0)),
-    *rows("FPMR", visible=while_field("ID_AA64PFR2_EL1", "FPMR"), reset=to(0)),
+    *rows("ZCR_EL1", visible=with_feature(F.SVE), reset=0),
+    *rows("FPMR", visible=while_field("ID_AA64PFR2_EL1", "FPMR"), reset=0),
     # identity of the vCPU; a plain register to userspace
     *rows("MPIDR_EL1", reset=_reset_mpidr),
     # memory translation, faults, threads
@@ -76,5 +75,5 @@ ROWS: list[Row] = [
     *rows("RGSR_EL1", "GCR_EL1", "TFSR_EL1", "TFSRE0_EL1", visible=_mte_enabled),
     # 32-bit state kept in EL2 registers
     *rows("DACR32_EL2", "IFSR32_EL2"),
-    *rows("FPEXC32_EL2", reset=to(0x700)),
+    *rows("FPEXC32_EL2", reset=0x700),
 ]

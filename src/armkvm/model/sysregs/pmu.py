@@ -24,7 +24,6 @@ from armkvm.model.sysregs.table import (
     rows,
     store,
     stored,
-    to,
     to_host,
     under,
     with_feature,
@@ -171,7 +170,7 @@ ROWS: list[Row] = [
     *rows(*(f"PMEVCNTR{n}_EL0" for n in range(31)), visible=_PMU, reset=_reset_evcntr),
     *rows(*(f"PMEVTYPER{n}_EL0" for n in range(31)), visible=_PMU, reset=_reset_evtyper),
     *rows("PMCCNTR_EL0", visible=_PMU),
-    *rows("PMCCFILTR_EL0", "PMUSERENR_EL0", visible=_PMU, reset=to(0)),
-    *rows("PMSELR_EL0", visible=_PMU, reset=to(POISON & 0x1F)),
+    *rows("PMCCFILTR_EL0", "PMUSERENR_EL0", visible=_PMU, reset=0),
+    *rows("PMSELR_EL0", visible=_PMU, reset=POISON & 0x1F),
     *rows("PMSWINC_EL0", visible=_PMU, reset=None, read=zero, write=ignored),
 ]

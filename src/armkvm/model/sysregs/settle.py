@@ -6,9 +6,9 @@ Source: Linux arch/arm64/kvm/sys_regs.c (kvm_finalize_sys_regs), vgic/vgic-init.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from armkvm.abi.regid import RegId
-from armkvm.arch.features import IdValues, feature
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field
 from armkvm.catalog import id_of
@@ -16,6 +16,9 @@ from armkvm.model.device_behaviours import GIC_FIELD_AT_FIRST_RUN
 from armkvm.model.trap_behaviours import SETTLES_PERMISSIONS
 from armkvm.model.vcpu_behaviours import WRITABLE_ID_REGISTERS
 from armkvm.model.vm import Vm
+
+if TYPE_CHECKING:
+    from armkvm.arch.features import IdValues
 
 GIC = field("ID_AA64PFR0_EL1", "GIC")
 GCIE = field("ID_AA64PFR2_EL1", "GCIE")
@@ -52,6 +55,8 @@ def changes(vm: Vm) -> Iterator[tuple[Field, int]]:
 
 def unsupported(ids: IdValues) -> list[Field]:
     """Permission schemes whose prerequisites these ID registers do not show."""
+    from armkvm.arch.features import feature
+
     return [part for part, needed in PREREQUISITES if not all(feature(name).holds(ids) for name in needed)]
 
 

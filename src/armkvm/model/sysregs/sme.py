@@ -10,7 +10,7 @@ from armkvm.catalog import parse
 from armkvm.model import core_regs, matrix, vector_rules, vectors
 from armkvm.model.outcome import Refused
 from armkvm.model.sysregs.idregs import read_id, write_implementation
-from armkvm.model.sysregs.table import Row, all_of, rows, store, stored, to, under, with_feature
+from armkvm.model.sysregs.table import Row, all_of, rows, store, stored, under, with_feature
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vector_behaviours import SMIDR_PER_VCPU, SMPRI_STORED, SMPRIMAP_IS_ZERO, SVCR_PLAIN
 
@@ -72,14 +72,14 @@ def _write_smprimap(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
 
 ROWS: list[Row] = [
     *rows("SVCR", visible=_SME, reset=None, read=_read_svcr, write=_write_svcr),
-    *rows("SMCR_EL1", visible=_SME, reset=to(0)),
+    *rows("SMCR_EL1", visible=_SME, reset=0),
     *rows("TPIDR2_EL0", visible=_SME),
     *rows("SMIDR_EL1", visible=_SME, reset=_reset_smidr, read=_read_smidr, write=_write_smidr),
-    *rows("SMPRI_EL1", visible=all_of(_SME, under(SMPRI_STORED)), reset=to(0)),
+    *rows("SMPRI_EL1", visible=all_of(_SME, under(SMPRI_STORED)), reset=0),
     *rows(
         "SMPRIMAP_EL2",
         visible=all_of(_SME, with_feature(F.HAS_EL2)),
-        reset=to(0),
+        reset=0,
         write=_write_smprimap,
     ),
 ]

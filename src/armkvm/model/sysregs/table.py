@@ -6,7 +6,6 @@ The miss of any row is ENOENT. Guest access is a separate matter, see `model.tra
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field as attribute
 
 from armkvm.abi.regid import RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
@@ -83,16 +82,6 @@ def any_of(*conditions: Visible) -> Visible:
 # -- reset, read, write ------------------------------------------------------------------------
 
 
-def to(value: int) -> Reset:
-    """A fixed reset value."""
-    return lambda vcpu, row: value
-
-
-def unknown(vcpu: Vcpu, row: Row) -> int:
-    """UNKNOWN at reset: the kernel's poison."""
-    return POISON
-
-
 def to_host(vcpu: Vcpu, row: Row) -> int:
     """The host register's own value."""
     return vcpu.vm.platform.value(RegId(row.id))
@@ -129,25 +118,34 @@ def ignored(vcpu: Vcpu, row: Row, value: int) -> Refused | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
 class Row:
-    """One system register. `id` is the register id that accesses it (timers are exchanged)."""
+    """One system register. `id` is the register id that accesses it (timers are exchanged).
 
-    reg: SysReg
-    visible: Visible = always
-    reset: Reset | None = unknown
-    read: Read = stored
-    write: Write = store
-    id: int = attribute(init=False)
+    `reset` is what a reset leaves: a value, or what works it out; None where it leaves nothing.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "id", int(id_of(self.reg)))
+    __slots__ = ("id", "read", "reg", "reset", "visible", "write")
+
+    def __init__(
+        self,
+        reg: SysReg,
+        visible: Visible = always,
+        reset: Reset | int | None = POISON,
+        read: Read = stored,
+        write: Write = store,
+    ) -> None:
+        self.reg = reg
+        self.id = int(id_of(reg))
+        self.visible = visible
+        self.reset = reset
+        self.read = read
+        self.write = write
 
 
 def rows(
     *names: str,
     visible: Visible = always,
-    reset: Reset | None = unknown,
+    reset: Reset | int | None = POISON,
     read: Read = stored,
     write: Write = store,
 ) -> list[Row]:

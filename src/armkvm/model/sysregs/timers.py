@@ -12,7 +12,7 @@ from __future__ import annotations
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.model.outcome import Refused
-from armkvm.model.sysregs.table import Read, Row, Write, always, rows, store, stored, to, under
+from armkvm.model.sysregs.table import Read, Row, Write, always, rows, store, stored, under
 from armkvm.model.vcpu import Vcpu
 from armkvm.model.vcpu_behaviours import PHYSICAL_TIMER_IDS, TIMER_ISTATUS_COMPUTED
 
@@ -62,9 +62,9 @@ def _timer(prefix: str, kind: str) -> list[Row]:
     counter = {VIRTUAL: "CNTVCT_EL0", PHYSICAL: "CNTPCT_EL0"}[kind]
     visible = under(PHYSICAL_TIMER_IDS) if kind == PHYSICAL else always
     return [
-        *rows(f"{prefix}_CTL_EL0", visible=visible, reset=to(0), read=control_read, write=control_write),
+        *rows(f"{prefix}_CTL_EL0", visible=visible, reset=0, read=control_read, write=control_write),
         *rows(counter, visible=visible, reset=None, read=counter_read, write=counter_write),
-        *rows(f"{prefix}_CVAL_EL0", visible=visible, reset=to(0)),
+        *rows(f"{prefix}_CVAL_EL0", visible=visible, reset=0),
     ]
 
 

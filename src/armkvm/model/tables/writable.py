@@ -19,13 +19,13 @@ Source: Linux arch/arm64/kvm/sys_regs.c and arch/arm64/kernel/cpufeature.c of 6.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import field_of, named_fields
 from armkvm.arch.sysregs import sysreg
+from armkvm.value import Value
 
 RELEASES = ("6.1", "6.12", "6.18", "7.0", "7.2", "7.3")
 
@@ -210,13 +210,14 @@ def _effective_on(kernel: str) -> dict[SysReg, int]:
     return {reg: _effective(reg, *_entry(kernel, entries)) for reg, entries in _BY_REGISTER}
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # equal ones are one and the same, see `masks_of`
-class Masks:
+class Masks(Value):
     """What userspace may write on a host: as its kernel's rows say, or as the host itself reported."""
 
     kernel: str
     reported: Mapping[SysReg, int]
     effective: Mapping[SysReg, int]
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # equal ones are the same one, see `masks_of`
 
 
 @lru_cache(maxsize=256)

@@ -6,9 +6,9 @@ Source: Linux arch/arm64/kvm/vgic/vgic-v3.c (vgic_v3_enable), vgic.h (kvm_get_gu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from armkvm.arch.gicfields import field
+from armkvm.value import Value
 
 CTLR_PRIBITS = field("ICC_CTLR_EL1", "PRIbits")
 CTLR_IDBITS = field("ICC_CTLR_EL1", "IDbits")
@@ -28,7 +28,7 @@ every recorded host has."""
 _ASSUMED_LIST_REGS = 3
 
 
-class HostGic(NamedTuple):
+class HostGic(Value):
     """Raw field values; `vtr` is ICH_VTR_EL2 as a guest with EL2 is shown it.
 
     `known` is False where the host's facts say nothing of its GIC and the values are assumed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from armkvm.abi.attributes import ADDR_UNDEF
@@ -40,14 +39,16 @@ class Irq:
         self.owner: object = None
 
 
-@dataclass(slots=True)
 class Region:
     """A run of redistributors. `count` 0 is the single region that grows with the VM's vCPUs."""
 
-    index: int
-    base: int
-    count: int
-    used: int = 0
+    __slots__ = ("base", "count", "index", "used")
+
+    def __init__(self, index: int, base: int, count: int) -> None:
+        self.index = index
+        self.base = base
+        self.count = count
+        self.used = 0
 
     def size(self, vcpus: int) -> int:
         """Bytes, with so many vCPUs."""
