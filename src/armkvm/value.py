@@ -69,7 +69,13 @@ class Value(metaclass=_Declared):
 
 def replace(value: V, **parts: object) -> V:
     """A value that differs in those parts, checked like any other."""
-    return _made(type(value), {**_parts(value), **parts})
+    made = object.__new__(type(value))
+    for part in type(value).__slots__:
+        _set(made, part, parts.pop(part) if part in parts else getattr(value, part))
+    if parts:
+        raise TypeError(f"{type(value).__name__} has no {', '.join(parts)}")
+    made.__post_init__()
+    return made
 
 
 def _completed(kind: type[V], args: tuple[object, ...], named: dict[str, object]) -> tuple[object, ...]:

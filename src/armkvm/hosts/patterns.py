@@ -21,6 +21,8 @@ from armkvm.state import HostFacts
 from armkvm.value import replace
 
 MOST_PATTERNS, LONGEST = 1024, 1 << 16  # bytes of a record; host files have some 10,000
+_OTHERS = ("hidden", "vgic", "writable_masks")
+"""The facts that hold numbers, but for register values."""
 _BEGIN = b'"0x'
 _NUMBER = re.compile(rb'([0-9a-f]{1,40})(?="\s*[,}\]])')  # a value, for a colon follows keys
 _Start = tuple[bytes, int]
@@ -89,10 +91,8 @@ class _Pattern:
 
     def fingerprint(self, facts: HostFacts) -> Hashable:
         """The fingerprint of facts that were read so."""
-        others = ("vgic", "hidden", "writable_masks")
-        if all(getattr(facts, other) == getattr(self._facts, other) for other in others):
-            return self._outline.fingerprint(facts)
-        return hostfile.fingerprint(facts)
+        is_alike = all(getattr(facts, other) is getattr(self._facts, other) for other in _OTHERS)
+        return self._outline.fingerprint(facts) if is_alike else hostfile.fingerprint(facts)
 
 
 def _changed(facts: HostFacts, name: str, numbers: Iterable[tuple[_Place, int]]) -> HostFacts:
@@ -101,15 +101,9 @@ def _changed(facts: HostFacts, name: str, numbers: Iterable[tuple[_Place, int]])
     for place, number in numbers:
         for mapping, key in place.facts:
             changes[mapping][key] = number
-    masks = facts.writable_masks
-    return replace(
-        facts,
-        name=name,
-        values={variant: {**own, **changes[variant]} for variant, own in facts.values.items()},
-        vgic={**facts.vgic, **changes["vgic"]},
-        hidden={**facts.hidden, **changes["hidden"]},
-        writable_masks=None if masks is None else {**masks, **changes["writable_masks"]},
-    )
+    values = {variant: {**own, **changes.pop(variant, {})} for variant, own in facts.values.items()}
+    others = {other: {**getattr(facts, other), **changed} for other, changed in changes.items()}
+    return replace(facts, name=name, values=values, **others)
 
 
 def _learn(cuts: list[bytes]) -> _Pattern | None:
