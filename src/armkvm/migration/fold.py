@@ -122,11 +122,12 @@ def fold(
     `before`: what they come to with other features, which is the same in most registers.
     """
     fleet = Fleet(labels, tuple(accepts(label, features) for label in labels), {})
+    initials = [host.initial for host in fleet.hosts]
     rules = fleet.rules
     known = before.agreements if before and before.labels == labels and before.rules == rules else {}
     agreements: dict[RegId, Agreement] = {}
     for reg in fleet.hosts[0].compared if registers is None else registers:
-        values = [host.initial[reg] for host in fleet.hosts]
+        values = [initial[reg] for initial in initials]
         if reg in known and known[reg].values == values:
             agreements[reg] = known[reg]
         elif len(set(values)) == 1:

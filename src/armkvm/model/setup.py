@@ -57,12 +57,11 @@ def _choose(vcpu: Vcpu, bits: Iterable[int], target: int) -> frozenset[F] | Refu
 
 def check_target(platform: Platform, target: int) -> Refused | None:
     """Whether the target is this CPU's."""
-    accepted = {platform.physical_target}
-    if PHYSICAL_TARGET not in platform.profile:
-        accepted.add(GENERIC_V8)
+    generic = () if PHYSICAL_TARGET in platform.profile else (GENERIC_V8,)
+    accepted = (platform.physical_target, *generic)
     if target in accepted:
         return None
-    return Refused(rules.BAD_TARGET, f"target {target}, accepted are {sorted(accepted)}")
+    return Refused(rules.BAD_TARGET, f"target {target}, accepted are {sorted({*accepted})}")
 
 
 def _choose_for_vm(vcpu: Vcpu, bits: list[int]) -> frozenset[F] | Refused:
