@@ -94,16 +94,11 @@ class Outline:
 
     def __init__(self, facts: HostFacts) -> None:
         others = zip(_OTHERS, _others(facts), strict=True)
-        self._registers = {variant: tuple(sorted(own)) for variant, own in facts.values.items()}
-        self._hash = frozenset(
-            [
-                *(
-                    (name, fact if isinstance(fact, _HASHABLE) else frozenset(fact.items()))
-                    for name, fact in others
-                ),
-                *self._registers.items(),
-            ]
+        told = (
+            (part, fact if isinstance(fact, _HASHABLE) else frozenset(fact.items())) for part, fact in others
         )
+        self._registers = {variant: tuple(sorted(own)) for variant, own in sorted(facts.values.items())}
+        self._hash = frozenset((*told, *self._registers.items()))
 
     def fingerprint(self, facts: HostFacts) -> Hashable:
         """The fingerprint of facts that are so."""

@@ -25,6 +25,7 @@ _OTHERS = ("hidden", "vgic", "writable_masks")
 """The facts that hold numbers, but for register values."""
 _BEGIN = b'"0x'
 _NUMBER = re.compile(rb'([0-9a-f]{1,40})(?="\s*[,}\]])')  # a value, for a colon follows keys
+
 _Start = tuple[bytes, int]
 """What a record begins with, and how many cuts it has."""
 
