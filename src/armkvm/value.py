@@ -8,7 +8,7 @@ these, and dataclasses are for the rest.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Self, TypeVar, dataclass_transform
 
 _set = object.__setattr__
 V = TypeVar("V", bound="Value")
@@ -24,11 +24,17 @@ class _Declared(type):
     def __new__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, object], *, kw_only: bool = False
     ) -> _Declared:
+        for base in bases:
+            if isinstance(base, _Declared) and base.__slots__:
+                raise TypeError(f"{name} adds to the parts of {base.__name__}: a value's are all its own")
         parts: tuple[str, ...] = tuple(namespace.get("__annotations__", ()))  # type: ignore[arg-type]
         defaults = {part: namespace.pop(part) for part in parts if part in namespace}
-        made = super().__new__(cls, name, bases, {**namespace, "__slots__": parts})
+        by_place = () if kw_only else parts
+        made = super().__new__(
+            cls, name, bases, {**namespace, "__slots__": parts, "__match_args__": by_place}
+        )
         made.__defaults__ = defaults
-        made.__by_place__ = 0 if kw_only else len(parts)
+        made.__by_place__ = len(by_place)
         return made
 
 
@@ -54,7 +60,9 @@ class Value(metaclass=_Declared):
         raise AttributeError(f"{type(self).__name__} is immutable")
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and _parts(self) == _parts(other))
+        if type(self) is not type(other):
+            return NotImplemented
+        return self is other or _parts(self) == _parts(other)
 
     def __hash__(self) -> int:
         return hash(tuple(_parts(self).values()))
@@ -63,17 +71,20 @@ class Value(metaclass=_Declared):
         parts = ", ".join(f"{part}={value!r}" for part, value in _parts(self).items())
         return f"{type(self).__name__}({parts})"
 
+    def __replace__(self, /, **parts: object) -> Self:
+        return replace(self, **parts)
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_made, (type(self), _parts(self)))
 
 
-def replace(value: V, **parts: object) -> V:
+def replace(value: V, /, **parts: object) -> V:
     """A value that differs in those parts, checked like any other."""
     made = object.__new__(type(value))
     for part in type(value).__slots__:
         _set(made, part, parts.pop(part) if part in parts else getattr(value, part))
     if parts:
-        raise TypeError(f"{type(value).__name__} has no {', '.join(parts)}")
+        raise TypeError(f"{type(value).__name__} is not made of {', '.join(parts)}")
     made.__post_init__()
     return made
 

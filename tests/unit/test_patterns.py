@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
 
+from armkvm.abi.regid import RegId
 from armkvm.documents import parse_json
 from armkvm.errors import InputError
 from armkvm.hosts import hostfile, library
 from armkvm.hosts.inventory import Inventory
 from armkvm.hosts.patterns import Patterns
 from armkvm.state import HostFacts
+from armkvm.value import replace
 
 V1: dict[str, Any] = json.loads(hostfile.encode(library.builtin("neoverse-v1", "7.3")))
 MAX: dict[str, Any] = json.loads(hostfile.encode(library.builtin("max", "7.3")))  # has EL2 variants
@@ -106,6 +109,31 @@ def test_no_record_of_a_pattern_is_read_plainly(host: dict[str, Any]) -> None:
         assert found == plainly(each, "n")
         assert known_by == hostfile.fingerprint(found)
     assert not read
+
+
+class Watched(dict[RegId, int]):
+    """Registers that remember which of them were looked at."""
+
+    def __init__(self, held: Mapping[RegId, int]) -> None:
+        super().__init__(held)
+        self.seen: set[RegId] = set()
+
+    def get(self, reg: RegId, default: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401
+        self.seen.add(reg)
+        return super().get(reg, default)
+
+    def __getitem__(self, reg: RegId) -> int:
+        self.seen.add(reg)
+        return super().__getitem__(reg)
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_facts_contradict_each_other_in_telling_registers_alone(name: str) -> None:
+    """So that a pattern need not look for contradictions where others differ."""
+    facts = library.builtin(name)
+    plain = Watched(facts.values["plain"])
+    assert not list(hostfile.contradictions(replace(facts, values={**facts.values, "plain": plain})))
+    assert plain.seen == hostfile.TELLING
 
 
 def test_long_records_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

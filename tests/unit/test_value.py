@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -84,6 +85,31 @@ def test_a_value_with_other_parts_is_checked_again() -> None:
         replace(Span(1, 2), high=0)
     with pytest.raises(TypeError, match="made of"):
         replace(Span(1, 2), wide=3)
+
+
+def test_a_part_may_be_called_value() -> None:
+    class Told(Value):
+        value: int
+
+    assert replace(Told(1), value=2) == Told(2)
+
+
+def test_a_value_adds_no_parts_to_another() -> None:
+    with pytest.raises(TypeError, match="all its own"):
+
+        class Wider(Span):
+            wide: int = 0
+
+
+def test_a_value_can_be_matched_by_its_parts() -> None:
+    match Span(1, 2, "x"):
+        case Span(low, high, note):
+            assert (low, high, note) == (1, 2, "x")
+
+
+def test_a_value_leaves_it_to_others_whether_they_are_equal() -> None:
+    assert Span(1, 2) == mock.ANY
+    assert Span(1, 2) != (1, 2, "")
 
 
 def test_a_value_can_be_copied_and_sent() -> None:

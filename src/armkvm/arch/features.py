@@ -11,17 +11,18 @@ functionality identified by the value ...").
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field
 from armkvm.arch.idfields import FieldValue, field
+from armkvm.value import Value
 
 IdValues: TypeAlias = Callable[[SysReg], int]
 """The value of an ID register."""
 
 
-class AtLeast(NamedTuple):
+class AtLeast(Value):
     """A field is at least some number; two's complement if the field is signed."""
 
     field: Field
@@ -34,16 +35,20 @@ class AtLeast(NamedTuple):
         return (FieldValue(self.field, self.field.extract(ids(self.field.register))),)
 
 
-class Exactly(AtLeast):
+class Exactly(Value):
     """A field is that number and no other."""
 
-    __slots__ = ()
+    field: Field
+    number: int
 
     def holds(self, ids: IdValues) -> bool:
-        return self.field.number(self.field.extract(ids(self.field.register))) == self.least
+        return self.field.number(self.field.extract(ids(self.field.register))) == self.number
+
+    def because(self, ids: IdValues) -> tuple[FieldValue, ...]:
+        return (FieldValue(self.field, self.field.extract(ids(self.field.register))),)
 
 
-class AllOf(NamedTuple):
+class AllOf(Value):
     """Every part holds; the first that does not is to blame."""
 
     parts: tuple[Condition, ...]
@@ -57,7 +62,7 @@ class AllOf(NamedTuple):
         return tuple(value for part in blamed for value in part.because(ids))
 
 
-class AnyOf(NamedTuple):
+class AnyOf(Value):
     """One part holds; if none does, all are to blame."""
 
     parts: tuple[Condition, ...]
@@ -71,7 +76,7 @@ class AnyOf(NamedTuple):
         return tuple(value for part in blamed for value in part.because(ids))
 
 
-Condition: TypeAlias = AtLeast | AllOf | AnyOf
+Condition: TypeAlias = AtLeast | Exactly | AllOf | AnyOf
 
 
 def _least(register: str, name: str, number: int = 1) -> AtLeast:

@@ -81,6 +81,18 @@ class Field(Value):
         for value in (*self.meanings, *(() if self.safe is None else (self.safe,))):
             self.checked(value)
 
+    @property
+    def _order(self) -> tuple[object, ...]:
+        """What tells fields apart: all but what Arm calls their values."""
+        rule = (self.direction, self.signed, self.safe)
+        return (self.register, self.name, self.msb, self.lsb, *rule, self.kind)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Field) and self._order == other._order)
+
+    def __repr__(self) -> str:
+        return f"<Field {self} {self.bits}>"
+
     def __hash__(self) -> int:
         """By place alone: no two fields of a register begin at one bit, and fleets hash by the million."""
         return hash((self.register, self.lsb))

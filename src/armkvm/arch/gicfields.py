@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field
-from armkvm.arch.idfields import tiled
+from armkvm.arch.idfields import field_among, tiled
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.tables import gicfields
 
@@ -19,7 +19,4 @@ def field(register: str, name: str) -> Field:
     >>> str(field("ICC_CTLR_EL1", "PRIbits"))
     'ICC_CTLR_EL1.PRIbits'
     """
-    for part in FIELDS.get(sysreg(register), ()):
-        if part.name == name:
-            return part
-    raise ValueError(f"{register} has no field called {name!r}")
+    return field_among(FIELDS, register, name)

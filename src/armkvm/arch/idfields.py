@@ -6,6 +6,7 @@ the register exactly once. An unallocated encoding of the feature ID space is on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from armkvm.arch.encoding import SysReg
@@ -64,6 +65,14 @@ def fields_of(reg: SysReg) -> tuple[Field, ...]:
 def narrow_fields(reg: SysReg) -> tuple[Field, ...]:
     """The fields of at most six bits, whose values can be told one by one."""
     return tuple(field for field in fields_of(reg) if field.width <= 6)
+
+
+def field_among(fields: Mapping[SysReg, tuple[Field, ...]], register: str, name: str) -> Field:
+    """The field of that name in the register of that name; ValueError if there is none among these."""
+    for part in fields.get(sysreg(register), ()):
+        if part.name == name:
+            return part
+    raise ValueError(f"{register} has no field called {name!r}")
 
 
 def named_fields(reg: SysReg) -> tuple[Field, ...]:

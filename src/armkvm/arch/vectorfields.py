@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from armkvm.arch.encoding import SysReg
 from armkvm.arch.fields import Field, Kind
-from armkvm.arch.idfields import tiled
+from armkvm.arch.idfields import field_among, tiled
 from armkvm.arch.sysregs import sysreg
 from armkvm.arch.tables import vectorfields
 
@@ -31,7 +31,4 @@ def field(register: str, name: str) -> Field:
     >>> field("SMCR_EL1", "FA64").bits
     '31'
     """
-    for part in FIELDS.get(sysreg(register), ()):
-        if part.name == name:
-            return part
-    raise ValueError(f"{register} has no field called {name!r}")
+    return field_among(FIELDS, register, name)

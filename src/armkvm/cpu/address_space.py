@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from armkvm.arch.pstate import PAN, el_of
 from armkvm.cpu.exceptions import Access, ExceptionClass, GuestException, OutsideMemory
 from armkvm.cpu.guest_memory import PAGE, GuestMemory, Slot
 from armkvm.cpu.port import SCTLR_EL1, TCR_EL1, TTBR0_EL1, TTBR1_EL1, SysRegPort
-from armkvm.cpu.pstate import PAN, el_of
 from armkvm.cpu.translation import AccessKind, FaultStatus, Mapping, Regime, TranslationFault, translate
 
 _WNR = 1 << 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from armkvm.arch.pstate import NZCV
 from armkvm.cpu import sme, sve
 from armkvm.cpu.address_space import AddressSpace
 from armkvm.cpu.allocation import is_allocated
@@ -11,7 +12,6 @@ from armkvm.cpu.engine_registers import PC, PSTATE, EngineRegisters
 from armkvm.cpu.exceptions import GuestException, OutsideMemory, Undefined
 from armkvm.cpu.legality import CHECKS
 from armkvm.cpu.machine import Machine
-from armkvm.cpu.pstate import NZCV
 from armkvm.cpu.stop import Ending, Reason, Stop, unimplemented
 from armkvm.cpu.tally import Tally
 

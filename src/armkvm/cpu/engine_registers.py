@@ -8,9 +8,9 @@ import unicorn as uc
 from unicorn import arm64_const as arm
 
 from armkvm.arch.encoding import SysReg
+from armkvm.arch.pstate import EL1H, el_of
 from armkvm.cpu.native import RegisterBatch, address_of
 from armkvm.cpu.port import CPACR_EL1, SPSR_EL1
-from armkvm.cpu.pstate import EL1H, el_of
 from armkvm.cpu.state import Z_BYTES, CoreState, VectorState
 
 SP, PC, PSTATE, FPCR, FPSR = 31, 32, 33, 34, 35

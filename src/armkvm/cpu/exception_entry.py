@@ -5,8 +5,8 @@ Source: Arm ARM, AArch64.TakeException.
 
 from __future__ import annotations
 
+from armkvm.arch.pstate import DAIF, EL1H, NZCV, PAN
 from armkvm.cpu.machine import MASK64
-from armkvm.cpu.pstate import DAIF, EL1H, NZCV, PAN
 
 SYNCHRONOUS, SERROR = 0x000, 0x180
 """Offsets of the vectors from that of the level and stack the exception comes from."""

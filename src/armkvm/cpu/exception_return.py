@@ -5,8 +5,8 @@ Source: Arm ARM, Illegal return events and SetPSTATEFromSPSR.
 
 from __future__ import annotations
 
+from armkvm.arch.pstate import AARCH32_USER, DAIF, EL0T, EL1H, EL1T, IL, MODE, NZCV, SS
 from armkvm.cpu.exceptions import Unmodelled
-from armkvm.cpu.pstate import AARCH32_USER, DAIF, EL0T, EL1H, EL1T, IL, MODE, NZCV, SS
 
 _MODES = (EL0T, EL1T, EL1H)
 _NZCV_DAIF = NZCV | DAIF

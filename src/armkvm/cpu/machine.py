@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from armkvm.arch.pstate import C_FLAG, N_FLAG, Z_FLAG
 from armkvm.cpu.features import PeFeatures
-from armkvm.cpu.pstate import C_FLAG, N_FLAG, Z_FLAG
 from armkvm.cpu.state import P_BYTES, Z_BYTES, ZA_ROW_BYTES, ZA_ROWS, VectorState
 
 if TYPE_CHECKING:

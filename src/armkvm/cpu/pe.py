@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from armkvm.arch.pstate import IL, SERROR_MASKED, el_of
 from armkvm.cpu import engine as native
 from armkvm.cpu.address_space import AddressSpace, abort, external_abort
 from armkvm.cpu.emulation import Emulation
@@ -25,7 +26,6 @@ from armkvm.cpu.guest_memory import GuestMemory
 from armkvm.cpu.legality import Hypervisor, Situation
 from armkvm.cpu.machine import Machine
 from armkvm.cpu.port import ESR_EL1, FAR_EL1, ID_AA64PFR0_EL1, SCTLR_EL1, VBAR_EL1, SysRegPort
-from armkvm.cpu.pstate import IL, SERROR_MASKED, el_of
 from armkvm.cpu.state import CoreState, VectorState
 from armkvm.cpu.stop import Ending, Reason, Stop, unimplemented
 from armkvm.cpu.system_access import SystemAccess

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from armkvm.cpu.pstate import DAIF, EL1H, el_of
+from armkvm.arch.pstate import DAIF, EL1H, el_of
 
 Z_BYTES = 256
 P_BYTES = 32

@@ -98,12 +98,12 @@ class Outline:
             (part, fact if isinstance(fact, _HASHABLE) else frozenset(fact.items())) for part, fact in others
         )
         self._registers = {variant: tuple(sorted(own)) for variant, own in sorted(facts.values.items())}
-        self._hash = frozenset((*told, *self._registers.items()))
+        self._shared = frozenset((*told, *self._registers.items()))
 
     def fingerprint(self, facts: HostFacts) -> Hashable:
         """The fingerprint of facts that are so."""
         values = facts.values
-        return self._hash, *(
+        return self._shared, *(
             tuple(map(values[variant].__getitem__, registers))
             for variant, registers in self._registers.items()
         )

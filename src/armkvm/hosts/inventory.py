@@ -1,7 +1,7 @@
 """Hosts by the thousand: a folder of host files, JSON lines, or Parquet; equal ones read once.
 
 Most hosts of a fleet are alike but for their names. A record is therefore looked up by its bytes
-without the name; only the first of its kind is read, and of those alike but for numbers only two
+without the name; only the first of its kind is read, and of those alike but for numbers only one
 (see `patterns`). `Inventory` holds each kind of host once, by the fingerprint of its facts, with the
 labels of all hosts that are of it.
 """

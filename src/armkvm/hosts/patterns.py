@@ -14,6 +14,7 @@ from itertools import compress
 from operator import ne
 from typing import Any, NamedTuple
 
+from armkvm.abi.regid import RegId
 from armkvm.documents import parse_json
 from armkvm.errors import InputError
 from armkvm.hosts import hostfile, library
@@ -21,7 +22,7 @@ from armkvm.state import HostFacts
 from armkvm.value import replace
 
 MOST_PATTERNS, LONGEST = 1024, 1 << 16  # bytes of a record; host files have some 10,000
-_OTHERS = ("hidden", "vgic", "writable_masks")
+_WITH_NUMBERS = ("hidden", "vgic", "writable_masks")
 """The facts that hold numbers, but for register values."""
 _BEGIN = b'"0x'
 _NUMBER = re.compile(rb'([0-9a-f]{1,40})(?="\s*[,}\]])')  # a value, for a colon follows keys
@@ -92,7 +93,7 @@ class _Pattern:
 
     def fingerprint(self, facts: HostFacts) -> Hashable:
         """The fingerprint of facts that were read so."""
-        is_alike = all(getattr(facts, other) is getattr(self._facts, other) for other in _OTHERS)
+        is_alike = all(getattr(facts, other) is getattr(self._facts, other) for other in _WITH_NUMBERS)
         return self._outline.fingerprint(facts) if is_alike else hostfile.fingerprint(facts)
 
 
@@ -134,7 +135,7 @@ def _learn(cuts: list[bytes]) -> _Pattern | None:
 
 def _numbers(facts: HostFacts) -> Iterator[tuple[int, int, str, Any]]:
     """Every number among the facts, with the digits it can have, and whose it is."""
-    registers = {**facts.values, "hidden": facts.hidden, "writable_masks": facts.writable_masks or {}}
-    for mapping, values in registers.items():
-        yield from ((number, 2 * reg.size, mapping, reg) for reg, number in values.items())
-    yield from ((number, 40, "vgic", name) for name, number in facts.vgic.items())
+    others = {other: getattr(facts, other) or {} for other in _WITH_NUMBERS}
+    for mapping, numbers in (*facts.values.items(), *others.items()):
+        for key, number in numbers.items():
+            yield number, 2 * key.size if isinstance(key, RegId) else 40, mapping, key

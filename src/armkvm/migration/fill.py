@@ -15,6 +15,7 @@ from armkvm.abi import vls
 from armkvm.abi.core import is_v
 from armkvm.abi.regid import RegClass, RegId
 from armkvm.abi.structs import is_feature_id
+from armkvm.arch.pstate import DAIF, NZCV
 from armkvm.arch.vectors import Vq
 from armkvm.backends.base import Vcpu
 from armkvm.errors import errno_name
@@ -45,7 +46,6 @@ def _family(*prefixes: str) -> Callable[[RegId], bool]:
 
 
 _VLS = _one_of("KVM_REG_ARM64_SVE_VLS", "KVM_REG_ARM64_SME_VLS")
-_PSTATE_BITS = 0xF << 28 | 0xF << 6
 
 ROWS: tuple[Row, ...] = (
     Row(is_feature_id, 0, "what the guest runs on was settled when the VM was configured"),
@@ -55,7 +55,7 @@ ROWS: tuple[Row, ...] = (
     Row(_one_of("SVCR"), 0, "the mode is the caller's choice"),
     Row(_one_of("PC", "ELR_EL1", "ELR_EL2"), ~3, "instructions are 4 bytes"),
     Row(_one_of("SP", "SP_EL1"), ~15, "a stack pointer is aligned to 16 bytes"),
-    Row(_one_of("PSTATE"), _PSTATE_BITS, "condition flags and interrupt masks; the mode stays"),
+    Row(_one_of("PSTATE"), NZCV | DAIF, "condition flags and interrupt masks; the mode stays"),
     Row(_one_of("FPSR"), 0x0800_009F, "QC and the cumulative exception bits"),
     Row(_one_of("FPCR"), 0x07C0_0000, "AHP, DN, FZ and RMode, which every CPU has"),
     Row(_one_of("FPMR"), 0xFF7F_C000, "overflow and scale fields, in which every value is legal"),

@@ -117,7 +117,7 @@ def fold(
     before: Fleet | None = None,
     registers: Iterable[RegId] | None = None,
 ) -> Fleet:
-    """What the hosts come to with these features in these registers, all by default.
+    """What the hosts come to with these features in these registers, all by default, and in who they are.
 
     `before`: what they come to with other features, which is the same in most registers.
     """

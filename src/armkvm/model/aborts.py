@@ -6,6 +6,19 @@ Source: Linux arch/arm64/kvm/inject_fault.c (inject_abt64), hyp/exception.c (ent
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.pstate import (
+    AARCH32,
+    DAIF,
+    DIT,
+    EL0T,
+    EL1H,
+    EL1T,
+    NZCV,
+    PAN,
+    SERROR_MASKED,
+    SSBS,
+    TCO,
+)
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of, parse
 from armkvm.model.abort_behaviours import (
@@ -21,11 +34,7 @@ _ESR, _FAR, _VBAR, _SCTLR = (
     int(id_of(sysreg(name))) for name in ("ESR_EL1", "FAR_EL1", "VBAR_EL1", "SCTLR_EL1")
 )
 
-_EL0T, _EL1T, _EL1H, _AARCH32 = 0x0, 0x4, 0x5, 0x10
-_EXCEPTION_MASKS = 0x3C0  # D, A, I, F
-_A = 1 << 8
-_PAN, _SSBS, _TCO = 1 << 22, 1 << 12, 1 << 25
-_KEPT = 0xF << 28 | 1 << 24 | _PAN  # N, Z, C, V; DIT; PAN
+_KEPT = NZCV | DIT | PAN
 _SPAN, _DSSBS = 1 << 23, 1 << 44
 
 _SYNCHRONOUS, _SERROR = 0, 0x180
@@ -45,7 +54,7 @@ def inject(vcpu: Vcpu) -> None:
     if not vcpu.core:
         return  # before KVM_ARM_VCPU_INIT, which resets the syndrome; the exception stays pending
     syndrome = _EXTERNAL_ABORT
-    syndrome |= _FROM_LOWER_EL if vcpu.core[_PSTATE] & 0xF == _EL0T else _FROM_EL1
+    syndrome |= _FROM_LOWER_EL if vcpu.core[_PSTATE] & 0xF == EL0T else _FROM_EL1
     if ABORT_COMMITTED_AT_ONCE in vcpu.vm.profile:
         syndrome |= _IL
     if ABORT_SYNDROME_SIGN_EXTENDED in vcpu.vm.profile:
@@ -65,7 +74,7 @@ def commit(vcpu: Vcpu) -> None:
 def inject_serror(vcpu: Vcpu, syndrome: int) -> None:
     """An SError with this ISS: taken where the kernel does that and nothing masks it, else pending."""
     at_once = SERROR_TAKEN_AT_ONCE in vcpu.vm.profile and is_modelled(vcpu)
-    if not at_once or vcpu.core[_PSTATE] & _A:
+    if not at_once or vcpu.core[_PSTATE] & SERROR_MASKED:
         vcpu.serror = (1, syndrome)
         return
     vcpu.sysregs[_ESR] = _SERROR_CLASS | _IL | syndrome
@@ -78,16 +87,16 @@ def _enter(vcpu: Vcpu, kind: int) -> None:
     old, sctlr = vcpu.core[_PSTATE], vcpu.sysregs[_SCTLR]
     vcpu.core[_ELR], vcpu.core[_SPSR] = vcpu.core[_PC], old
     vcpu.core[_PC] = vcpu.sysregs[_VBAR] + _vectors(old) + kind & (1 << 64) - 1
-    new = old & _KEPT | _EXCEPTION_MASKS | _EL1H
-    new |= _TCO if vcpu.vm.has_mte else 0
-    new |= 0 if sctlr & _SPAN else _PAN
-    new |= _SSBS if sctlr & _DSSBS else 0
+    new = old & _KEPT | DAIF | EL1H
+    new |= TCO if vcpu.vm.has_mte else 0
+    new |= 0 if sctlr & _SPAN else PAN
+    new |= SSBS if sctlr & _DSSBS else 0
     vcpu.core[_PSTATE] = new
 
 
 def _vectors(pstate: int) -> int:
     """The offset of the vectors for exceptions from where the vCPU is."""
     mode = pstate & 0x1F
-    if mode in (_EL1T, _EL1H):
-        return 0x200 if mode == _EL1H else 0
-    return 0x600 if mode & _AARCH32 else 0x400
+    if mode in (EL1T, EL1H):
+        return 0x200 if mode == EL1H else 0
+    return 0x600 if mode & AARCH32 else 0x400

@@ -8,6 +8,7 @@ from __future__ import annotations
 from armkvm.abi import core
 from armkvm.abi.regid import CORE_WORDS, RegId
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.pstate import AARCH32, AARCH32_USER, DAIF, EL0T, EL1H, EL1T, EL2H, EL2T
 from armkvm.catalog import name_of, parse
 from armkvm.model import register_rules, rules
 from armkvm.model.outcome import Refused
@@ -20,16 +21,14 @@ X = tuple(int(RegId.x(n)) for n in range(31))
 ALL = tuple(int(RegId.core(word, size)) for word, size in core.REGISTERS.values())
 V = frozenset(int(RegId.v(n)) for n in range(32))
 
-AARCH32 = 0x10
-_EL0T, _EL1T, _EL1H, _EL2T, _EL2H = 0, 4, 5, 8, 9
-_USR32, _SYS32 = 0x10, 0x1F
+_SYS32 = 0x1F
 _AARCH32_EL1 = frozenset((0x11, 0x12, 0x13, 0x17, 0x1B, _SYS32))
 
 # KVM keeps these among the system registers, where nothing says what they are reset to.
 _NOT_RESET = tuple(int(parse(name)) for name in ("SP_EL1", "ELR_EL1", "SPSR_EL1"))
 
-PSTATE_EL1H = 0x3C5  # DAIF masked
-PSTATE_EL2H = 0x3C9
+PSTATE_EL1H = DAIF | EL1H
+PSTATE_EL2H = DAIF | EL2H
 PSTATE_SVC32 = 0x1D3
 
 
@@ -77,18 +76,18 @@ def _misnamed(number: int) -> Refused:
 
 def _mode_allowed(vcpu: Vcpu, mode: int) -> bool:
     is_32bit = F.EL1_32BIT in vcpu.features
-    if mode == _USR32:
+    if mode == AARCH32_USER:
         return vcpu.vm.platform.has_aarch32_el0
     if mode in _AARCH32_EL1:
         return is_32bit
-    if mode in (_EL2T, _EL2H):
+    if mode in (EL2T, EL2H):
         return F.HAS_EL2 in vcpu.features and not is_32bit
-    return mode in (_EL0T, _EL1T, _EL1H) and not is_32bit
+    return mode in (EL0T, EL1T, EL1H) and not is_32bit
 
 
 def _truncate_to_32_bits(vcpu: Vcpu) -> None:
     """While PSTATE says AArch32, every core write narrows the registers that mode can see."""
-    visible = X[:15] if vcpu.core[PSTATE] & 0x1F in (_USR32, _SYS32) else X
+    visible = X[:15] if vcpu.core[PSTATE] & 0x1F in (AARCH32_USER, _SYS32) else X
     for reg in (*visible, PC):
         vcpu.core[reg] &= 0xFFFF_FFFF
 

@@ -173,7 +173,7 @@ class Platform:
         reg = id_of(part.register)
         if reg in self.facts.hidden:
             return part.extract(self.facts.hidden[reg])
-        if part is _NV and (cpu := cpu_of(self._midr)):
+        if part == _NV and (cpu := cpu_of(self._midr)):
             return cpu.nv
         return part.extract(self.value(reg))
 

@@ -16,6 +16,7 @@ from struct import Struct
 from typing import Any
 
 from armkvm.abi.regid import P_BYTES, SVE_P, Z_BYTES, RegId
+from armkvm.arch.pstate import AARCH32
 from armkvm.model import core_regs, matrix, vectors
 from armkvm.model.one_reg import get_one_reg, set_one_reg
 from armkvm.model.outcome import Refused
@@ -165,7 +166,7 @@ def _can_write_together(vcpu: Vcpu, run: _Run) -> bool:
     """Whether what held for the first holds for all: there are rows enough, and no mode narrows writes."""
     if run.kind == _ROW:
         return max(run.indexes) < matrix.row_count(vcpu)
-    return run.kind != _CORE or not vcpu.core[core_regs.PSTATE] & core_regs.AARCH32
+    return run.kind != _CORE or not vcpu.core[core_regs.PSTATE] & AARCH32
 
 
 def _write(vcpu: Vcpu, run: _Run, values: Sequence[bytes]) -> None:

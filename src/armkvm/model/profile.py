@@ -150,6 +150,8 @@ class KernelProfile(Value):
 
 @lru_cache(maxsize=1024)  # hosts of a fleet that were seen to be alike have one profile
 def _as_seen(profile: KernelProfile, seen: frozenset[tuple[str, bool]]) -> KernelProfile:
+    for name, _ in sorted(seen):
+        _behaviour(name)
     # What others build on is added before and taken away after them.
     for name, has in sorted(seen, key=lambda each: (-_depth(each[0]), each)):
         profile = profile if has else profile.without_behaviour(name)

@@ -13,6 +13,7 @@ from struct import Struct
 from armkvm.abi.caps import Cap
 from armkvm.abi.structs import ExitReason, GuestDebug, MpState
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.pstate import AARCH32
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of
 from armkvm.cpu.exceptions import Access, Unmodelled
@@ -143,7 +144,7 @@ def _refuse_unmodelled(vcpu: Vcpu) -> None:
         raise PlaceError("the model does not run a 32-bit EL1; use a real KVM")
     if vcpu.debug & GuestDebug.USE_HW:
         raise PlaceError("the model has no breakpoint and watchpoint registers that stop a guest")
-    if vcpu.core[core_regs.PSTATE] & core_regs.AARCH32:
+    if vcpu.core[core_regs.PSTATE] & AARCH32:
         raise PlaceError("the model does not run AArch32 code; use a real KVM")
 
 

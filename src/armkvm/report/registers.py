@@ -29,9 +29,10 @@ def decoded(reg: RegId, value: int | None = None) -> list[str]:
         rows.append(("verdict", _nameless(reg)))
     if value is not None:
         rows += [("value", f"{value:#0{2 * reg.size + 2}x}"), *_meaning(reg, value)]
+    width = max(10, *(len(word) + 1 for word, _ in rows))
     return [
         catalog.name_of(reg) or "no register",
-        *(f"{_INDENT}{word:10}{text}".rstrip() for word, text in rows),
+        *(f"{_INDENT}{word:{width}}{text}".rstrip() for word, text in rows),
     ]
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from armkvm.arch.pstate import C_FLAG, N_FLAG, Z_FLAG
 from armkvm.cpu.decode import Row, signed
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import MASK64, Bools, Machine
-from armkvm.cpu.pstate import C_FLAG, N_FLAG, Z_FLAG
 from armkvm.cpu.sve.loads import read_span
 from armkvm.cpu.sve.stores import write_span
 

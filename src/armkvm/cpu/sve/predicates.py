@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from armkvm.arch.pstate import C_FLAG, N_FLAG, V_FLAG
 from armkvm.cpu.decode import Row
 from armkvm.cpu.exceptions import Undefined
 from armkvm.cpu.legality import Check
 from armkvm.cpu.machine import MASK64, Bools, Machine
-from armkvm.cpu.pstate import C_FLAG, N_FLAG, V_FLAG
 from armkvm.cpu.sve.counts import elements_of
 
 

@@ -9,6 +9,7 @@ Source: Linux arch/arm64/include/asm/kvm_emulate.h (is_hyp_ctxt), arch/arm64/kvm
 from __future__ import annotations
 
 from armkvm.abi.vcpu_features import VcpuFeature as F
+from armkvm.arch.pstate import AARCH32, DAIF, EL2H, IL, NZCV, PAN
 from armkvm.arch.sysregs import sysreg
 from armkvm.catalog import id_of, parse
 from armkvm.cpu.exceptions import GuestException, Unmodelled
@@ -17,9 +18,6 @@ from armkvm.model import core_regs
 from armkvm.model.vcpu import Vcpu
 
 E2H, TGE = 1 << 34, 1 << 27
-_NZCV, _PAN, _DAIF, _IL = 0xF << 28, 1 << 22, 0x3C0, 1 << 20
-_AARCH32 = 0x10
-_EL2H = 9
 _SCTLR_SPAN = 1 << 23
 
 
@@ -66,9 +64,9 @@ def take(vcpu: Vcpu, exception: GuestException, elr: int) -> None:
     old = vcpu.core[core_regs.PSTATE]
     base = 0x400 if mode(vcpu) < 2 else 0x200 if old & 1 else 0
     vcpu.sysregs[ELR], vcpu.sysregs[SPSR] = elr, old
-    pstate = old & (_NZCV | _PAN) | _DAIF | _EL2H
+    pstate = old & (NZCV | PAN) | DAIF | EL2H
     if hcr(vcpu) & E2H and hcr(vcpu) & TGE and not vcpu.sysregs[SCTLR] & _SCTLR_SPAN:
-        pstate |= _PAN
+        pstate |= PAN
     vcpu.core[core_regs.PSTATE] = pstate
     vcpu.core[core_regs.PC] = (vcpu.sysregs[VBAR] & -0x800) + base & (1 << 64) - 1
 
@@ -77,7 +75,7 @@ def eret(vcpu: Vcpu) -> None:
     """ERET at EL2."""
     spsr, elr = vcpu.sysregs[SPSR], vcpu.sysregs[ELR]
     level, has_host = spsr >> 2 & 3, hcr(vcpu) & TGE != 0
-    if spsr & (_AARCH32 | _IL | 2) or level == 3 or (level == 0 and spsr & 1) or (level == 1 and has_host):
+    if spsr & (AARCH32 | IL | 2) or level == 3 or (level == 0 and spsr & 1) or (level == 1 and has_host):
         raise Unmodelled(f"an illegal exception return (SPSR_EL2 is {spsr:#x})")
     if level == 0 and has_host and not hcr(vcpu) & E2H:
         raise Unmodelled("programs of a hypervisor without HCR_EL2.E2H (HCR_EL2.TGE)")
