@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pytest
@@ -50,7 +49,11 @@ def all_alike(records: list[bytes]) -> list[HostFacts | str]:
             said.append("; ".join(map(str, fleet.broken[-1].faults)))
         else:
             said.append(
-                next(fleet.facts[kind] for kind, names in fleet.labels.items() if f"h{number}" in names)
+                next(
+                    replace(fleet.facts[kind], name=f"h{number}")
+                    for kind, names in fleet.labels.items()
+                    if f"h{number}" in names
+                )
             )
     return said
 
@@ -95,20 +98,23 @@ def test_a_fleet_reads_as_its_hosts_do_one_by_one(
             assert alike == single
 
 
+def unnamed(data: bytes, name: str) -> tuple[bytes, int, str]:
+    """A record as `Patterns` takes it."""
+    at = data.index(name.encode())
+    return data[:at] + data[at + len(name) :], at, name
+
+
 @pytest.mark.parametrize("host", [V1, MAX], ids=["v1", "max"])
-def test_no_record_of_a_pattern_is_read_plainly(host: dict[str, Any]) -> None:
-    patterns, read = Patterns(), list[bytes]()
-
-    def read_plainly(each: bytes) -> HostFacts:
-        read.append(each)
-        return plainly(each, "n")
-
+def test_a_pattern_reads_what_differs_in_numbers(host: dict[str, Any]) -> None:
+    patterns = Patterns()
     for number in range(5):
-        each = record(lowered(host, ID_AA64ISAR0_EL1=hex(number)), "n")
-        found, known_by = patterns.read(each.replace(b'"name": "n", ', b""), "n", partial(read_plainly, each))
-        assert found == plainly(each, "n")
-        assert known_by == hostfile.fingerprint(found)
-    assert not read
+        each = record(lowered(host, ID_AA64ISAR0_EL1=hex(number)), "n-0")
+        read = patterns.read(*unnamed(each, "n-0"))
+        assert read is not None
+        facts, known_by = read
+        assert facts == plainly(each, "n-0")
+        assert known_by == hostfile.fingerprint(facts)
+    assert patterns._count == 1
 
 
 class Watched(dict[RegId, int]):
@@ -118,7 +124,7 @@ class Watched(dict[RegId, int]):
         super().__init__(held)
         self.seen: set[RegId] = set()
 
-    def get(self, reg: RegId, default: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401
+    def get(self, reg: RegId, default: Any = None) -> Any:  # noqa: ANN401
         self.seen.add(reg)
         return super().get(reg, default)
 
@@ -138,11 +144,66 @@ def test_facts_contradict_each_other_in_telling_registers_alone(name: str) -> No
 
 def test_long_records_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("armkvm.hosts.patterns.LONGEST", 100)
-    records = [record(lowered(V1, REVIDR_EL1=hex(n)), f"h{n}") for n in range(4)]
-    fleet = Patterns()
-    for each in records:
-        assert fleet.read(each, "h", partial(plainly, each, "h"))[0] == plainly(each, "h")
-    assert not fleet._known
+    patterns = Patterns()
+    assert patterns.read(*unnamed(record(V1, "n-0"), "n-0")) is None
+    assert not patterns._known
+
+
+def test_an_odd_record_keeps_no_others_from_being_told_apart() -> None:
+    """It begins as they do, with as many numbers."""
+    plain = V1["registers"]["plain"]
+    odd = {**V1, "registers": {"plain": dict(sorted(plain.items(), reverse=True))}}
+    first = next(iter(plain))
+    odd["registers"]["plain"] = {first: plain[first], **odd["registers"]["plain"]}
+    patterns = Patterns()
+    for host in (odd, V1, odd, V1, lowered(V1, REVIDR_EL1="0x9")):
+        read = patterns.read(*unnamed(record(host, "n-0"), "n-0"))
+        assert read is not None
+        assert read[0] == plainly(record(host, "n-0"), "n-0")
+    assert patterns._count == 2
+
+
+BODY = record(V1, "h0").removeprefix(b'{"name": "h0", ').removesuffix(b"}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"name": "h0", ' + BODY + b"}",
+        b'"name": "h0", {' + BODY + b"}",
+        b"{" + BODY + b'}, "name": "h0"',
+        b'{"name": "h0" ' + BODY + b"}",
+        b'{"name": "h0",\v' + BODY + b"}",
+        b'{"name":\f"h0",' + BODY + b"}",
+        b"{" + BODY.replace(b'"caps": {', b'"caps": {"name": "zz", ') + b"}",
+        b"{" + BODY.replace(b'"plain": {', b'"plain": {"name": "0x1", ') + b"}",
+        b"{" + BODY.replace(b'"vgic": {', b'"vgic": {"name": "0x1"') + b"}",
+        b"{" + BODY.replace(b'"notes": [', b'"notes": ["name": "0x1"') + b"}",
+        b"{" + BODY.replace(b'"preferred_target": ', b'"preferred_target": "name": "x"') + b"}",
+    ],
+    ids=lambda text: str(text[:40]) if text[1:2] == b'"' else "",
+)
+def test_a_name_in_another_place_is_no_name(text: bytes) -> None:
+    """However many alike there are, and whatever was read before."""
+    records = [text, text.replace(b"h0", b"h1").replace(b"zz", b"zy"), record(V1, "h2"), text]
+    assert all_alike(records) == one_by_one(records)
+    assert isinstance(all_alike([text])[0], str)
+
+
+def test_records_are_alike_only_where_the_name_is_the_hosts() -> None:
+    vgic = [
+        b"{" + BODY.replace(b'"vgic": {', b'"vgic": {"name": "0x%d"' % n) + b', "name": "h%d"}' % n
+        for n in range(3)
+    ]
+    assert all_alike(vgic) == one_by_one(vgic)
+    trailing = [b"{" + BODY + b', "name": "h%d"%b}' % (n, b"," * (n % 2)) for n in range(4)]
+    assert all_alike(trailing) == one_by_one(trailing)
+    empty = [record(V1, "h0"), record(V1, "h0").replace(b'"h0"', b'""'), record(V1, "h2")]
+    assert all_alike(empty) == one_by_one(empty)
+    nameless = [record(V1, "h0"), b"{" + BODY + b"}", record(V1, "h2")]
+    assert all_alike(nameless) == one_by_one(nameless)
+    before = [b"{" + BODY + b"}", record(V1, "h1")]
+    assert all_alike(before) == one_by_one(before)
 
 
 @pytest.mark.parametrize(

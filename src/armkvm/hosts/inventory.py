@@ -1,9 +1,10 @@
 """Hosts by the thousand: a folder of host files, JSON lines, or Parquet; equal ones read once.
 
-Most hosts of a fleet are alike but for their names. A record is therefore looked up by its bytes
-without the name; only the first of its kind is read, and of those alike but for numbers only one
-(see `patterns`). `Inventory` holds each kind of host once, by the fingerprint of its facts, with the
-labels of all hosts that are of it.
+Most hosts of a fleet are alike but for their names. A host file is therefore looked up by its bytes
+without those of its name; only the first of its kind is read, and of those alike but for numbers only
+one (see `patterns`). What is no host file, or may hold another name, is looked up by all its bytes.
+`Inventory` holds each kind of host once, by the fingerprint of its facts, with the labels of all hosts
+that are of it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 LINE_LIMITS = Limits(size=1 << 20, depth=12, items=40_000)
 MOST_HOSTS = 10_000_000
 MOST_IN_COLUMN = 1 << 29  # of a row group, uncompressed: it is decoded in memory
-_NAME = re.compile(rb'"name":\s?"([A-Za-z0-9][A-Za-z0-9._+-]{0,63})",?\s*')
+_NAME = re.compile(rb'"name":[ \t\r\n]*"([A-Za-z0-9][A-Za-z0-9._+-]{0,63})"')
 
 Place = tuple[str, str, int]
 """Where a record stands: file, unit and number, as in ``("fleet.jsonl", "", 17)``; 0 for a whole file."""
@@ -47,7 +48,8 @@ class Inventory:
     labels: dict[int, list[str]] = field(default_factory=partial(defaultdict[int, list[str]], list))
     broken: list[InputError] = field(default_factory=list)
     _numbers: dict[Hashable, int] = field(default_factory=dict)
-    _kinds: dict[bytes, int | InputError] = field(default_factory=dict)
+    _unnamed: dict[bytes, int | InputError] = field(default_factory=dict)
+    _whole: dict[bytes, tuple[int | InputError, str]] = field(default_factory=dict)
     _patterns: Patterns = field(default_factory=Patterns)
     _known: dict[str, tuple[int, Place]] = field(default_factory=dict)
 
@@ -74,22 +76,21 @@ class Inventory:
 
         It is called `label`, or by the name it gives itself.
         """
-        key, named = _without_name(data)
-        name = label or named
-        kind = self._kinds.get(key)
+        unnamed, _, named = _without_name(data)
+        kind = self._unnamed.get(unnamed) if named else None
         if kind is None:
-            kind = self._kinds[key] = self._judge(key, named, place, partial(_read, data, name, place, other))
-        self.add_alike(name, kind, place)
+            kind, named = self._whole.get(data) or self._judge(data, label, place, other)
+        self.add_alike(label or named, kind, place)
 
     def kind_of(self, data: bytes, name: str, place: Place, other: Other | None) -> int | InputError:
         """The kind of a record that need not name its host, or what is wrong with it."""
-        key, named = _without_name(data)
-        kind = self._kinds.get(key)
+        unnamed, _, named = _without_name(data)
+        if not named and data.startswith(b"{") and b'"format"' in data:
+            data = b'{"name": "host", ' + data[1:]
+            unnamed, _, named = _without_name(data)
+        kind = self._unnamed.get(unnamed) if named else None
         if kind is None:
-            if not named and data.startswith(b"{") and b'"format"' in data:
-                data = b'{"name": "host", ' + data[1:]
-                named = "host"
-            kind = self._kinds[key] = self._judge(key, named, place, partial(_read, data, name, place, other))
+            kind, _ = self._whole.get(data) or self._judge(data, name, place, other)
         return kind
 
     def add_alike(self, name: str, kind: int | InputError, place: Place) -> None:
@@ -108,18 +109,37 @@ class Inventory:
             self.broken.append(InputError(_told(place), [fault]))
 
     def _judge(
-        self, key: bytes, named: str, place: Place, plainly: Callable[[], HostFacts]
-    ) -> int | InputError:
-        """The kind of a record that is unlike all before it, or what is wrong with it."""
+        self, data: bytes, label: str, place: Place, other: Other | None
+    ) -> tuple[int | InputError, str]:
+        """The kind of a record that is unlike all before it, or what is wrong with it; and its name."""
+        unnamed, at, named = _without_name(data)
+        # What is called name is the host's if nothing else is called so, or if a host file has no other.
+        is_only = bool(named) and unnamed.count(b'"name"') == 1 and b"\\" not in unnamed
+        is_alike, name, where = False, "", _told(place)
+        kind: int | InputError
         try:
-            if named:
-                return self._kind(*self._patterns.read(key, named, plainly))
-            facts = plainly()
-            return self._kind(facts, fingerprint(facts))
+            read = self._patterns.read(unnamed, at, named) if is_only else None
+            if read is not None:
+                is_alike, name = True, named
+            else:
+                facts = None if other is None else other(data, where)
+                if facts is None:
+                    tree, faults = parse_json(data, where, library.LIMITS)
+                    is_alike = is_only
+                    facts = library.from_tree(tree, faults, label or where, where)
+                    is_host_file = isinstance(tree, dict) and "format" in tree
+                    is_alike = bool(named) and is_host_file and "name" not in facts.vgic
+                read, name = (facts, fingerprint(facts)), facts.name
+            kind = self._kind(*read)
         except InputError as bad:
-            return bad
+            kind = bad
         except MissingFacts as bad:
-            return InputError(_told(place), [Fault("$", str(bad))])
+            kind, is_alike = InputError(where, [Fault("$", str(bad))]), False
+        if is_alike:
+            self._unnamed[unnamed] = kind
+        else:
+            self._whole[data] = kind, name
+        return kind, name
 
     def _kind(self, facts: HostFacts, known_by: Hashable) -> int:
         kind = self._numbers.setdefault(known_by, len(self._numbers))
@@ -127,25 +147,18 @@ class Inventory:
         return kind
 
 
-def _without_name(data: bytes) -> tuple[bytes, str]:
-    """A record without the member that names its host, and the name."""
+def _without_name(data: bytes) -> tuple[bytes, int, str]:
+    """A record with nothing where the first name is that it has, where that is, and the name."""
     found = _NAME.search(data)
     if found is None:
-        return data, ""
-    return data[: found.start()] + data[found.end() :], found[1].decode()
+        return data, 0, ""
+    at, end = found.span(1)
+    return data[:at] + data[end:], at, found[1].decode()
 
 
 def _told(place: Place) -> str:
     file, unit, number = place
     return f"{file}:{unit}{number}" if number else file
-
-
-def _read(data: bytes, name: str, place: Place, other: Other | None) -> HostFacts:
-    where = _told(place)
-    if other is not None and (facts := other(data, where)) is not None:
-        return facts
-    tree, faults = parse_json(data, where, library.LIMITS)
-    return library.from_tree(tree, faults, name or where, where)
 
 
 # -- where records come from -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import compress
 from operator import ne
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from armkvm.state import HostFacts
 from armkvm.value import replace
 
 MOST_PATTERNS, LONGEST = 1024, 1 << 16  # bytes of a record; host files have some 10,000
+MOST_ALIKE = 8  # patterns that begin alike
 _WITH_NUMBERS = ("hidden", "vgic", "writable_masks")
 """The facts that hold numbers, but for register values."""
 _BEGIN = b'"0x'
@@ -35,23 +36,32 @@ class Patterns:
     """The patterns of the records seen so far."""
 
     def __init__(self) -> None:
-        self._known: dict[_Start, _Pattern] = {}
+        self._known: dict[_Start, list[_Pattern]] = {}
+        self._count = 0
 
-    def read(self, unnamed: bytes, name: str, plainly: Callable[[], HostFacts]) -> tuple[HostFacts, Hashable]:
-        """The host called `name` in a record without its name, and its fingerprint.
+    def read(self, unnamed: bytes, at: int, name: str) -> tuple[HostFacts, Hashable] | None:
+        """The host called `name` in a record without its name's text, which was `at`, and its fingerprint.
 
-        `plainly` reads what no pattern does.
+        None if no pattern reads it. The record has no other name and no escapes.
         """
-        cuts = unnamed.split(_BEGIN) if len(unnamed) <= LONGEST else [unnamed]
+        if len(unnamed) > LONGEST:
+            return None
+        cuts = unnamed.split(_BEGIN)
         start = cuts[0], len(cuts)
-        pattern = self._known.get(start) or _learn(cuts)
-        facts = pattern and pattern.read(name, cuts)
-        if not pattern or not facts:
-            facts = plainly()
-            return facts, hostfile.fingerprint(facts)
-        if len(self._known) < MOST_PATTERNS:
-            self._known.setdefault(start, pattern)
-        return facts, pattern.fingerprint(facts)
+        known = self._known.get(start, [])
+        for pattern in known:
+            facts = pattern.read(name, cuts)
+            if facts:
+                return facts, pattern.fingerprint(facts)
+        if self._count >= MOST_PATTERNS or len(known) >= MOST_ALIKE:
+            return None
+        learned = _learn(cuts, at)
+        facts = learned.read(name, cuts) if learned else None
+        if not learned or not facts:
+            return None
+        self._known[start] = [*known, learned]
+        self._count += 1
+        return facts, learned.fingerprint(facts)
 
 
 class _Place(NamedTuple):
@@ -108,16 +118,16 @@ def _changed(facts: HostFacts, name: str, numbers: Iterable[tuple[_Place, int]])
     return replace(facts, name=name, values=values, **others)
 
 
-def _learn(cuts: list[bytes]) -> _Pattern | None:
-    """The pattern of a record; None if its facts are at fault, or hold numbers in a way of their own."""
-    if len(cuts) == 1 or any(b"\\" in cut for cut in cuts):
-        return None  # no numbers, or what stands there is not what is meant
+def _learn(cuts: list[bytes], at: int) -> _Pattern | None:
+    """The pattern of a record whose name was `at`; None if its facts are at fault, or the name is late."""
+    if at > len(cuts[0]):
+        return None
     found = {index: number for index, cut in enumerate(cuts) if index and (number := _NUMBER.match(cut))}
     text = _BEGIN.join(
         b"%x" % index + cut[found[index].end() :] if index in found else cut for index, cut in enumerate(cuts)
     )
     try:
-        tree, faults = parse_json(b'{"name": "host", ' + text.removeprefix(b"{"), "", library.LIMITS)
+        tree, faults = parse_json(text[:at] + b"host" + text[at:], "", library.LIMITS)
         facts = hostfile.decode(tree, "", as_told=True)
     except InputError:
         return None
