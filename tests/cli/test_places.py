@@ -55,7 +55,11 @@ def test_an_agent_on_a_socket_is_its_owners_alone_and_leaves_nothing(tmp_path: P
                 assert system.check_extension(armkvm.Cap.ARM_SVE) == 1
         finally:
             agent.send_signal(signal.SIGINT)
-        assert agent.wait(60) == 130 or agent.returncode == 0
+            try:
+                agent.wait(60)
+            finally:
+                agent.kill()
+        assert agent.returncode in {0, 130}
     assert not path.exists()
 
 

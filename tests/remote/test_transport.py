@@ -66,12 +66,13 @@ def test_exec_of_what_is_no_agent_is_one_clear_error(command: str, message: str)
 
 def test_exec_of_a_command_that_never_ends_is_ended() -> None:
     start = time.monotonic()
-    script = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    seconds = 600 + os.getpid()  # which no other run's has
+    script = f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep({seconds})"
     command = shlex.join([sys.executable, "-c", script])
     with pytest.raises(PlaceError, match="nothing came for 1 seconds"):
         open_place(command, {"timeout": "1"})
     assert time.monotonic() - start < 20
-    found = subprocess.run(["pgrep", "-f", "time.sleep.600"], capture_output=True, check=False).stdout
+    found = subprocess.run(["pgrep", "-f", f"time.sleep.{seconds}"], capture_output=True, check=False).stdout
     assert not found
 
 
